@@ -1,0 +1,89 @@
+import type { CheckId } from './checks.ts';
+
+/**
+ * Every reason for which the verifier refuses, with what a person can do about it.
+ * The codes are stable: archives and policies cite them.
+ */
+export const REFUSALS = {
+  MALFORMED: 'The bytes do not follow their format. Fetch the evidence or the file again from its source.',
+  NOT_CANONICAL:
+    'The bytes are not in deterministic CBOR (RFC 8949 section 4.2.1). Ask the issuer for the original bytes.',
+  UNSUPPORTED: 'This verifier does not know this format version. Update the verifier.',
+  SIGNATURE_INVALID:
+    'A signature does not verify. Treat the evidence as forged or damaged and ask for fresh evidence.',
+  SIGNATURE_MALLEABLE: 'An ES256 signature has s above n/2. Ask the issuer for the receipt it signed.',
+  ALGORITHM_MISMATCH:
+    'The signature names another algorithm or key than its role allows. Do not trust the signer.',
+  CERT_CHAIN_INVALID:
+    'A certificate is not issued by the next one, or may not issue. Ask for the genuine chain.',
+  CERT_EXPIRED:
+    'A certificate is outside its validity window at the judged time. Ask for evidence under a current certificate.',
+  CERT_REVOKED: 'A certificate is revoked by its issuer. Do not trust the device.',
+  CERT_MISSING: 'A certificate of the chain is missing. Supply the full chain.',
+  UNTRUSTED_ROOT: 'The chain does not end in a pinned root key. Do not trust the device.',
+  UNTRUSTED_KEY: 'The signing key is not endorsed by anything this policy trusts.',
+  TCB_MISMATCH: 'The certificate endorses another firmware level than the report states.',
+  TCB_OUT_OF_DATE: 'The firmware is older than the policy demands. Ask the operator to update it.',
+  CHIP_ID_MISMATCH: 'The certificate endorses another chip than the one that signed.',
+  PRODUCT_MISMATCH: 'The certificate or manifest is for another product than the device.',
+  DEBUG_ENABLED: 'The hardware is in debug mode: its host can read its memory. Do not send data.',
+  GUEST_POLICY_VIOLATED: 'The guest was launched with options that the policy forbids.',
+  PRIVILEGE_LEVEL_MISMATCH: 'The report was requested at another privilege level than the policy pins.',
+  MEASUREMENT_MISMATCH: 'Other software was launched than the policy names. Compare the two values.',
+  REFERENCE_VALUES_MISSING: 'No reference values are known for this component. Add them to the policy.',
+  COLLATERAL_MISSING: 'Vendor statements that the policy demands are missing. Fetch and supply them.',
+  COLLATERAL_EXPIRED: 'Vendor statements are not in date at the judged time. Fetch current ones.',
+  COLLATERAL_MISMATCH: 'Vendor statements are for another component than the one judged.',
+  CRL_EXPIRED: 'The revocation list is not in date at the judged time. Fetch a current one.',
+  BINDING_MISMATCH: 'The report was not made for this statement. Ask for fresh evidence.',
+  NONCE_MISMATCH: 'The evidence was not made for this nonce. Ask again with a fresh nonce.',
+  NONCE_INVALID: 'A nonce is exactly 32 bytes, 64 lower-case hex digits, and not all zero.',
+  FIRMWARE_ID_MISMATCH: 'The device certificate endorses other firmware than the report states.',
+  DEVICE_COUNT_MISMATCH: 'The number or kind of devices is not what the policy demands.',
+  DEVICE_DUPLICATE: 'One device is listed more than once.',
+  DEVICE_MODE_FORBIDDEN: 'A device is in a mode that the policy forbids.',
+  DEVICE_NOT_ALLOWED: 'The device is not on the list of identities that the policy allows.',
+  PLATFORM_NOT_ALLOWED: 'The policy does not name this CPU platform.',
+  SIMULATED_HARDWARE:
+    'The hardware is simulated, or another set of it than the policy accepts. It protects nothing. Accept it with --allow-simulated only for development.',
+  EVIDENCE_INCOMPLETE: 'A required part of the evidence is absent.',
+  EVIDENCE_STALE: 'The evidence is older than the policy accepts. Ask for fresh evidence.',
+  KEYSET_MISMATCH: 'The evidence vouches for another keyset than the one used.',
+  KEYSET_EXPIRED: 'The keyset is past its own end of validity.',
+  EVIDENCE_MISMATCH: 'The receipt cites another evidence document than the one supplied.',
+  DEVICES_MISMATCH: 'The receipt names other devices than the evidence it cites.',
+  CHANNEL_NOT_ALLOWED: 'The answer travelled over a channel that the policy does not accept.',
+  MODEL_NOT_ALLOWED: 'The policy does not name this model manifest.',
+  OUTCOME_NOT_ALLOWED: 'The receipt vouches for an answer that did not complete.',
+  COMMITMENT_MISMATCH: 'The content is not what the receipt commits to.',
+  INDEX_OUT_OF_RANGE: 'The log index is outside what the cited evidence allows.',
+  INCLUSION_INVALID: 'The log does not hold this receipt at its index: it was omitted or replaced.',
+  CONSISTENCY_INVALID: 'The later log does not extend the earlier one: history was rewritten.',
+  CHECKPOINT_MISMATCH: 'The checkpoint is of another log, size or root than the evidence states.',
+  RECEIPT_UNCOVERED:
+    'No later hardware report covers this receipt yet. Fetch the bundle again after the epoch ends.',
+  WITNESS_QUORUM_MISSING:
+    'No quorum of witnesses has seen this log. The operator alone vouches for completeness.',
+  TIME_CONTRADICTION: 'Two times in the evidence contradict each other.',
+  POLICY_INVALID: 'The policy is not valid. Run `vouchsafe policy check FILE`.',
+} as const;
+
+export type RefusalCode = keyof typeof REFUSALS;
+
+/** A refusal with a stable code. `check` names the check of `checks.ts` that it breaks, where one is known. */
+export class Refusal extends Error {
+  readonly code: RefusalCode;
+  readonly check: CheckId | undefined;
+
+  constructor(code: RefusalCode, detail: string, check?: CheckId) {
+    super(detail);
+    this.name = 'Refusal';
+    this.code = code;
+    this.check = check;
+  }
+
+  /** What a person can do about it. */
+  get advice(): string {
+    return REFUSALS[this.code];
+  }
+}
