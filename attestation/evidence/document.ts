@@ -1,0 +1,119 @@
+import { decodeDc, encodeDc, type Dc } from '../cbor/deterministic.ts';
+import { asArray, asBytes, asClosedMap, asLabel, asText, asTuple } from '../cbor/shape.ts';
+import { encodeDevices, encodeStatement, parseDevices, parseStatement, type Statement } from '../binding.ts';
+import type { CryptoProvider } from '../crypto/provider.ts';
+import { Refusal } from '../errors.ts';
+import { encodeKeyset, parseKeyset, type Keyset } from '../keyset.ts';
+import type { CpuEvidence, DeviceEvidence } from './evidence.ts';
+
+/**
+ * An evidence document is a CMW collection (RFC 9999 section 3.3) in deterministic CBOR. Each member is a record
+ * `[media type, bytes, indicator]`; the set of members is closed.
+ */
+const COLLECTION_TYPE = 'tag:vouchsafe,2026:evidence/1';
+const MEMBER = {
+  keyset: 'application/vouchsafe-keyset+cbor',
+  statement: 'application/vouchsafe-statement+cbor',
+  cpu: 'application/vouchsafe-cpu+cbor',
+  devices: 'application/vouchsafe-devices+cbor',
+  'time-anchor': 'application/vouchsafe-time-anchor',
+} as const;
+type Member = keyof typeof MEMBER;
+
+/** CMW indicator bit 2: evidence (RFC 9999 section 3.1). */
+const IND_EVIDENCE = 4;
+const CPU_LABEL = 'vouchsafe/cpu/1';
+/** Largest document, in bytes: 64 devices with chains and boot logs stay far below. */
+export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
+const MAX_CPU_CERTIFICATES = 8;
+
+/** What one evidence document says, with the received bytes of the parts that digests run over. */
+export interface EvidenceDocument {
+  readonly encoded: Uint8Array;
+  readonly keyset: Keyset;
+  readonly encodedKeyset: Uint8Array;
+  readonly statement: Statement;
+  readonly encodedStatement: Uint8Array;
+  readonly cpu: CpuEvidence;
+  readonly devices: readonly DeviceEvidence[];
+  readonly encodedDevices: Uint8Array;
+  /** RFC 3161 token or cosigned checkpoint that the statement's time anchor commits to. */
+  readonly timeAnchor: Uint8Array | undefined;
+}
+
+export interface DocumentParts {
+  readonly keyset: Keyset;
+  readonly statement: Statement;
+  readonly cpu: CpuEvidence;
+  readonly devices: readonly DeviceEvidence[];
+}
+
+export function encodeDocument(parts: DocumentParts): Uint8Array {
+  const { cpu } = parts;
+  const members: readonly [Member, Uint8Array][] = [
+    ['keyset', encodeKeyset(parts.keyset)],
+    ['statement', encodeStatement(parts.statement)],
+    ['cpu', encodeDc([CPU_LABEL, cpu.platform, cpu.report, cpu.certificates])],
+    ['devices', encodeDevices(parts.devices)],
+  ];
+  const records = members.map(([name, value]): [string, Dc] => [name, [MEMBER[name], value, IND_EVIDENCE]]);
+  return encodeDc(new Map<string, Dc>([['__cmwc_t', COLLECTION_TYPE], ...records]));
+}
+
+export function documentDigest(encoded: Uint8Array, crypto: CryptoProvider): Uint8Array {
+  return crypto.hash('sha256', encoded);
+}
+
+/** Parses a document and all parts that are ours; hardware reports stay bytes for their rooms. */
+export function parseDocument(encoded: Uint8Array): EvidenceDocument {
+  const decoded = decodeDc(encoded, { maxDepth: 8, maxBytes: MAX_DOCUMENT_BYTES });
+  const map = asClosedMap(decoded, 'evidence document', ['__cmwc_t', ...Object.keys(MEMBER)]);
+  asLabel(map.get('__cmwc_t'), 'collection type', COLLECTION_TYPE);
+  const encodedKeyset = readMember(map.get('keyset'), 'keyset');
+  const encodedStatement = readMember(map.get('statement'), 'statement');
+  const encodedDevices = readMember(map.get('devices'), 'devices');
+  const statement = parseStatement(encodedStatement);
+  const timeAnchor = map.has('time-anchor') ? readMember(map.get('time-anchor'), 'time-anchor') : undefined;
+  if ((timeAnchor === undefined) !== (statement.timeAnchor === undefined)) {
+    throw new Refusal('MALFORMED', 'time anchor and statement contradict each other');
+  }
+  return {
+    encoded,
+    keyset: parseKeyset(encodedKeyset),
+    encodedKeyset,
+    statement,
+    encodedStatement,
+    cpu: parseCpu(readMember(map.get('cpu'), 'cpu')),
+    devices: parseDevices(encodedDevices),
+    encodedDevices,
+    timeAnchor,
+  };
+}
+
+function readMember(value: Dc | undefined, member: Member): Uint8Array {
+  if (value === undefined) throw new Refusal('EVIDENCE_INCOMPLETE', `evidence document has no ${member}`);
+  const [type, bytes, indicator] = asTuple(value, `member ${member}`, 3);
+  asLabel(type, `media type of ${member}`, MEMBER[member]);
+  if (indicator !== IND_EVIDENCE)
+    throw new Refusal('MALFORMED', `member ${member} is not marked as evidence`);
+  return asBytes(bytes, `member ${member}`);
+}
+
+function parseCpu(encoded: Uint8Array): CpuEvidence {
+  const [label, platform, report, certificates] = asTuple(decodeDc(encoded), 'CPU evidence', 4);
+  asLabel(label, 'CPU evidence label', CPU_LABEL);
+  if (asText(platform, 'CPU platform') !== 'snp') {
+    throw new Refusal(
+      'PLATFORM_NOT_ALLOWED',
+      `CPU platform ${String(platform)} is not known`,
+      'cpu.platform',
+    );
+  }
+  const chain = asArray(certificates, 'CPU certificates');
+  if (chain.length > MAX_CPU_CERTIFICATES) throw new Refusal('MALFORMED', 'too many CPU certificates');
+  return {
+    platform: 'snp',
+    report: asBytes(report, 'CPU report'),
+    certificates: chain.map((certificate) => asBytes(certificate, 'CPU certificate')),
+  };
+}
