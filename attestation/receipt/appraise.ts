@@ -1,0 +1,195 @@
+import { equalBytes, toHex } from '../bytes/bytes.ts';
+import { fail, pass, skip, type Check, type CheckId } from '../checks.ts';
+import { Refusal } from '../errors.ts';
+import type { AppraisalContext } from '../evidence/context.ts';
+import { documentDigest, type EvidenceDocument } from '../evidence/document.ts';
+import { atCheck, notReached, runSteps } from '../verdict/steps.ts';
+import type { VerifiedDevice } from '../evidence/nvidia/verify.ts';
+import { checkRequest, checkResponse, type Opening } from './opening.ts';
+import { parseReceipt, verifyEntry, type ParsedReceipt } from './receipt.ts';
+
+/** What the caller knows of the exchange besides the receipt. */
+export interface Exchange {
+  /** Nonce that the request carried. */
+  readonly nonce?: Uint8Array;
+  readonly opening?: Opening;
+}
+
+const STEPS: readonly CheckId[] = [
+  'receipt.format',
+  'receipt.evidence',
+  'receipt.keyset',
+  'receipt.signature',
+];
+/** Clock difference that is no contradiction, milliseconds. */
+const SKEW = 5 * 60 * 1000;
+
+export interface ReceiptAppraisal {
+  readonly checks: readonly Check[];
+  /** Undefined unless the signature verified under the keyset of the cited document. */
+  readonly receipt: ParsedReceipt | undefined;
+}
+
+/** Judges a receipt against the document that it cites, whose own appraisal is separate. */
+export async function appraiseReceiptClaims(
+  encoded: Uint8Array,
+  cited: EvidenceDocument | undefined,
+  devices: readonly VerifiedDevice[],
+  exchange: Exchange,
+  context: AppraisalContext,
+): Promise<ReceiptAppraisal> {
+  const { value: receipt, checks } = await runSteps(STEPS, 'receipt', () =>
+    verifyReceipt(encoded, cited, context),
+  );
+  if (!receipt) {
+    const rest = LATER.map((id) => notReached(id, 'receipt', 'the receipt did not verify'));
+    return { checks: [...checks, ...rest], receipt };
+  }
+  return { checks: [...checks, ...claimChecks(receipt, cited, devices, exchange, context)], receipt };
+}
+
+const LATER: readonly CheckId[] = [
+  'receipt.time',
+  'receipt.devices',
+  'receipt.model',
+  'receipt.outcome',
+  'receipt.channel',
+  'receipt.nonce',
+  'receipt.request',
+  'receipt.response',
+];
+
+async function verifyReceipt(
+  encoded: Uint8Array,
+  cited: EvidenceDocument | undefined,
+  { crypto }: AppraisalContext,
+): Promise<ParsedReceipt> {
+  const receipt = parseReceipt(encoded);
+  if (!cited) throw new Refusal('EVIDENCE_INCOMPLETE', 'the cited document was refused', 'receipt.evidence');
+  const digest = documentDigest(cited.encoded, crypto);
+  if (!equalBytes(receipt.claims.evidenceDigest, digest)) {
+    throw new Refusal(
+      'EVIDENCE_MISMATCH',
+      `the receipt cites ${toHex(receipt.claims.evidenceDigest)}, the document is ${toHex(digest)}`,
+      'receipt.evidence',
+    );
+  }
+  if (!equalBytes(receipt.claims.keysetDigest, cited.statement.keysetDigest)) {
+    const reason = 'the receipt was issued under another keyset than its evidence';
+    throw new Refusal('KEYSET_MISMATCH', reason, 'receipt.keyset');
+  }
+  const { receipt: key, instance } = cited.keyset;
+  await atCheck('receipt.signature', () => verifyEntry(receipt, key, instance, crypto));
+  return receipt;
+}
+
+function claimChecks(
+  receipt: ParsedReceipt,
+  cited: EvidenceDocument | undefined,
+  devices: readonly VerifiedDevice[],
+  exchange: Exchange,
+  context: AppraisalContext,
+): readonly Check[] {
+  return [
+    checkTime(receipt, cited, context),
+    checkDevices(receipt, cited, devices),
+    checkModel(receipt, context),
+    checkOutcome(receipt, context),
+    checkChannel(receipt, context),
+    checkNonce(receipt, exchange),
+    checkContent('receipt.request', exchange, () => {
+      if (exchange.opening) checkRequest(receipt.claims, exchange.opening, context.crypto);
+    }),
+    checkContent('receipt.response', exchange, () => {
+      if (exchange.opening) checkResponse(receipt.claims, exchange.opening, context.crypto);
+    }),
+  ];
+}
+
+/** `iat` is the guest's own claim: it can contradict, it cannot prove. */
+function checkTime(
+  { claims }: ParsedReceipt,
+  cited: EvidenceDocument | undefined,
+  { now }: AppraisalContext,
+): Check {
+  const notAfter = cited?.keyset.notAfter ?? 0;
+  if (claims.issuedAt > notAfter) {
+    const reason = `claims second ${claims.issuedAt}, the keyset ends at ${notAfter}`;
+    return fail('receipt.time', 'receipt', 'TIME_CONTRADICTION', reason);
+  }
+  if (claims.issuedAt * 1000 > now + SKEW) {
+    const reason = `claims second ${claims.issuedAt}, which is later than the judged time`;
+    return fail('receipt.time', 'receipt', 'TIME_CONTRADICTION', reason);
+  }
+  return pass('receipt.time', 'receipt', `claims second ${claims.issuedAt} by the guest's clock`);
+}
+
+function checkDevices(
+  { claims }: ParsedReceipt,
+  cited: EvidenceDocument | undefined,
+  devices: readonly VerifiedDevice[],
+): Check {
+  if (!cited || devices.length !== cited.devices.length) {
+    return notReached('receipt.devices', 'receipt', 'not every device verified');
+  }
+  const same =
+    claims.devices.length === devices.length &&
+    devices.every(({ serial }, i) => equalBytes(serial, claims.devices[i] ?? new Uint8Array(0)));
+  if (!same) {
+    const named = claims.devices.map(toHex).join(', ') || 'none';
+    return fail('receipt.devices', 'receipt', 'DEVICES_MISMATCH', `the receipt names the devices ${named}`);
+  }
+  const usesCuda = claims.providers.includes('CUDAExecutionProvider');
+  if (claims.providers.length === 0 || (usesCuda && devices.length === 0)) {
+    const reason = `providers ${claims.providers.join(', ') || 'none'} with ${devices.length} devices`;
+    return fail('receipt.devices', 'receipt', 'DEVICES_MISMATCH', reason);
+  }
+  const where = usesCuda ? 'computed on the attested devices' : 'computed on the CPU';
+  return pass('receipt.devices', 'receipt', `${devices.length} devices, ${where}`);
+}
+
+function checkModel({ claims }: ParsedReceipt, { policy }: AppraisalContext): Check {
+  const digest = toHex(claims.manifestDigest);
+  if (policy.models === 'any') {
+    return skip('receipt.model', 'receipt', 'NOT_REQUIRED', `the policy takes any model; this is ${digest}`);
+  }
+  const known = policy.models.find(({ value }) => value === digest);
+  return known
+    ? pass('receipt.model', 'receipt', `manifest of ${known.name}`)
+    : fail('receipt.model', 'receipt', 'MODEL_NOT_ALLOWED', `manifest ${digest} is not in the policy`);
+}
+
+function checkOutcome({ claims }: ParsedReceipt, { policy }: AppraisalContext): Check {
+  const { outcome, reason } = claims;
+  return policy.outcomes.includes(outcome)
+    ? pass('receipt.outcome', 'receipt', reason ? `${outcome}: ${reason}` : outcome)
+    : fail('receipt.outcome', 'receipt', 'OUTCOME_NOT_ALLOWED', `${outcome}: ${reason ?? 'no reason'}`);
+}
+
+function checkChannel({ claims }: ParsedReceipt, { policy }: AppraisalContext): Check {
+  return policy.channels.includes(claims.channel)
+    ? pass('receipt.channel', 'receipt', claims.channel)
+    : fail('receipt.channel', 'receipt', 'CHANNEL_NOT_ALLOWED', claims.channel);
+}
+
+function checkNonce({ claims }: ParsedReceipt, { nonce }: Exchange): Check {
+  if (!nonce) return skip('receipt.nonce', 'receipt', 'NOT_REQUESTED', 'no request nonce was given');
+  return claims.nonce && equalBytes(claims.nonce, nonce)
+    ? pass('receipt.nonce', 'receipt', 'repeats your nonce')
+    : fail('receipt.nonce', 'receipt', 'NONCE_MISMATCH', 'the receipt has another nonce or none');
+}
+
+function checkContent(
+  id: 'receipt.request' | 'receipt.response',
+  { opening }: Exchange,
+  check: () => void,
+): Check {
+  if (!opening) return skip(id, 'receipt', 'NOT_REQUESTED', 'no content and commitment key were given');
+  try {
+    check();
+    return pass(id, 'receipt', 'the commitment opens to this content');
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return fail(id, 'receipt', error.code, error.message);
+  }
+}
