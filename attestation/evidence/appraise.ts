@@ -1,0 +1,147 @@
+import type { Anchor } from '../anchors.ts';
+import { devicesDigest, gpuNonce, NONCE_BYTES, nonceLeaf, reportData, statementDigest } from '../binding.ts';
+import { equalBytes, isZero, toHex } from '../bytes/bytes.ts';
+import { fail, pass, skip, type Check, type CheckId } from '../checks.ts';
+import { sha256With } from '../crypto/provider.ts';
+import { Refusal } from '../errors.ts';
+import { keysetDigest } from '../keyset.ts';
+import { verifyInclusion } from '../log/merkle.ts';
+import { notReached, runSteps } from '../verdict/steps.ts';
+import type { SimulatedComponent } from '../verdict/verdict.ts';
+import type { AppraisalContext } from './context.ts';
+import { appraiseCpu } from './cpu.ts';
+import { appraiseDevices } from './devices.ts';
+import { parseDocument, type EvidenceDocument } from './document.ts';
+import type { VerifiedDevice } from './nvidia/verify.ts';
+import type { VerifiedSnp } from './snp/verify.ts';
+
+/** The asker's nonce and where the document's nonce tree holds it (DESIGN section 4). */
+export interface NonceProof {
+  readonly nonce: Uint8Array;
+  readonly index: number;
+  readonly path: readonly Uint8Array[];
+}
+
+export interface DocumentAppraisal {
+  readonly checks: readonly Check[];
+  /** Undefined where the document could not be parsed or its keyset is not the one vouched for. */
+  readonly document: EvidenceDocument | undefined;
+  readonly cpu: VerifiedSnp | undefined;
+  readonly devices: readonly VerifiedDevice[];
+  readonly simulated: readonly SimulatedComponent[];
+}
+
+const DOCUMENT_STEPS: readonly CheckId[] = ['document.format', 'document.keyset'];
+
+/**
+ * Makes every check of one evidence document but those of nonce and time, which differ between a live document and
+ * an archived one. `prefix` stands before each subject.
+ */
+export async function appraiseDocument(
+  encoded: Uint8Array,
+  prefix: string,
+  context: AppraisalContext,
+): Promise<DocumentAppraisal> {
+  const subject = `${prefix}document`;
+  const { value: document, checks } = await runSteps(DOCUMENT_STEPS, subject, () =>
+    parseBound(encoded, context),
+  );
+  if (!document) {
+    const rest = [notReached('document.simulated', subject, 'the document was refused')];
+    return { checks: [...checks, ...rest], document, cpu: undefined, devices: [], simulated: [] };
+  }
+  const { crypto } = context;
+  const b = statementDigest(document.encodedStatement, crypto);
+  const expected = reportData(b, devicesDigest(document.encodedDevices, crypto), crypto);
+  const cpu = await appraiseCpu(document.cpu, expected, `${prefix}cpu`, context);
+  const devices = await appraiseDevices(document.devices, gpuNonce(b, crypto), prefix, context);
+  const deviceAnchors = devices.verified.length === document.devices.length ? devices.anchors : undefined;
+  const simulation = judgeSimulation(cpu.anchor, deviceAnchors, subject, context);
+  return {
+    checks: [...checks, simulation.check, ...cpu.checks, ...devices.checks],
+    document,
+    cpu: cpu.verified,
+    devices: devices.verified,
+    simulated: simulation.components,
+  };
+}
+
+function parseBound(encoded: Uint8Array, { crypto }: AppraisalContext): EvidenceDocument {
+  const document = parseDocument(encoded);
+  const digest = keysetDigest(document.encodedKeyset, crypto);
+  if (!equalBytes(digest, document.statement.keysetDigest)) {
+    throw new Refusal(
+      'KEYSET_MISMATCH',
+      `the statement vouches for keyset ${toHex(document.statement.keysetDigest)}, the document has ${toHex(digest)}`,
+      'document.keyset',
+    );
+  }
+  return document;
+}
+
+/** Whether exactly the components that the policy names are simulated. The anchor decides, no field does. */
+function judgeSimulation(
+  cpu: Anchor | undefined,
+  devices: readonly Anchor[] | undefined,
+  subject: string,
+  { policy }: AppraisalContext,
+): { readonly check: Check; readonly components: readonly SimulatedComponent[] } {
+  const components: SimulatedComponent[] = [];
+  if (cpu?.simulated) components.push('cpu');
+  if (devices?.some(({ simulated }) => simulated)) components.push('gpu');
+  const found = components.length > 0 ? `SIMULATED: ${components.join(' and ')}` : 'nothing is simulated';
+  if (!cpu || !devices) {
+    return { check: notReached('document.simulated', subject, 'not every component verified'), components };
+  }
+  const accepted = policy.simulated;
+  const same = accepted.length === components.length && components.every((item) => accepted.includes(item));
+  if (!same) {
+    const wanted = accepted.length > 0 ? accepted.join(' and ') : 'none';
+    const reason = `${found}; the policy accepts as simulated: ${wanted}`;
+    return { check: fail('document.simulated', subject, 'SIMULATED_HARDWARE', reason), components };
+  }
+  const code = components.length > 0 ? 'ACCEPTED_SIMULATED' : 'OK';
+  return { check: pass('document.simulated', subject, found, code), components };
+}
+
+/** Whether the document was made for the asker's nonce. */
+export function checkNonceProof(
+  document: EvidenceDocument,
+  proof: NonceProof | undefined,
+  { policy, crypto }: AppraisalContext,
+): Check {
+  const id = 'document.nonce';
+  if (!proof) {
+    return policy.nonce === 'required'
+      ? fail(id, 'document', 'NONCE_MISMATCH', 'the policy requires a nonce and none was given')
+      : skip(id, 'document', 'NOT_REQUESTED', 'no nonce was given: the evidence may be old');
+  }
+  const { nonce, index, path } = proof;
+  if (nonce.length !== NONCE_BYTES || isZero(nonce)) {
+    return fail(id, 'document', 'NONCE_INVALID', `a nonce is ${NONCE_BYTES} bytes and not all zero`);
+  }
+  const { nonceCount, nonceRoot } = document.statement;
+  try {
+    const leaf = nonceLeaf(nonce, crypto);
+    verifyInclusion(sha256With(crypto), { index, size: nonceCount, path }, leaf, nonceRoot);
+    return pass(id, 'document', `your nonce is number ${index} of ${nonceCount} in the statement`);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return fail(id, 'document', 'NONCE_MISMATCH', `the statement does not hold your nonce: ${error.message}`);
+  }
+}
+
+/** Whether the keyset may still be used at the judged time. */
+export function checkKeysetTime(document: EvidenceDocument, { now }: AppraisalContext): Check {
+  const notAfter = document.keyset.notAfter * 1000;
+  const until = `the keyset ends ${isoTime(notAfter)}, judged at ${isoTime(now)}`;
+  return now <= notAfter
+    ? pass('document.time', 'document', until)
+    : fail('document.time', 'document', 'KEYSET_EXPIRED', until);
+}
+
+/** Times of a keyset may lie beyond what a Date can hold. */
+function isoTime(milliseconds: number): string {
+  const date = new Date(milliseconds);
+  return Number.isNaN(date.getTime()) ? `${milliseconds / 1000} s after 1970` : date.toISOString();
+}

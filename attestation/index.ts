@@ -1,0 +1,23 @@
+/**
+ * The verifier, for any runtime with WebCrypto. Pure: evidence, anchors, collateral, policy and time come in, a
+ * verdict goes out. Nothing here reads a clock, a file or the network.
+ */
+export { appraiseBundle, appraiseEvidence, appraiseReceipt } from './appraise.ts';
+export type { EvidenceResult, ReceiptResult } from './appraise.ts';
+export type { NonceProof } from './evidence/appraise.ts';
+export type { AppraisalContext } from './evidence/context.ts';
+export type { Exchange } from './receipt/appraise.ts';
+export type { Opening } from './receipt/opening.ts';
+export { DEFAULT_ANCHORS } from './defaultAnchors.ts';
+export type { Anchor } from './anchors.ts';
+export { NO_COLLATERAL, type Collateral } from './collateral.ts';
+export { CHECKS, type Check, type CheckCode, type CheckId } from './checks.ts';
+export { REFUSALS, Refusal, type RefusalCode } from './errors.ts';
+export { parsePolicy, policySchema, type Policy } from './policy/policy.ts';
+export { DEFAULT_POLICY, SIMULATED_POLICY } from './policy/defaults.ts';
+export type { Decision, SimulatedComponent, Tier, Verdict } from './verdict/verdict.ts';
+export { toEar, type EarClaims } from './verdict/ear.ts';
+export type { CryptoProvider } from './crypto/provider.ts';
+export { portableCrypto } from './crypto/portable.ts';
+export { provesEquivocation, provesFork, provesSplitView } from './receipt/misbehaviour.ts';
+export { parseKeyset, type Keyset } from './keyset.ts';

@@ -1,0 +1,29 @@
+import type { Tier, Verdict } from './verdict.ts';
+
+export const EAR_PROFILE = 'tag:ietf.org,2026:rats/ear#03';
+
+/** Claims of an EAT Attestation Result (draft-ietf-rats-ear), unsigned: sign them to hand them on. */
+export interface EarClaims {
+  readonly eat_profile: typeof EAR_PROFILE;
+  /** Seconds since 1970: the judged time. */
+  readonly iat: number;
+  readonly ear_verifier_id: { readonly developer: string; readonly build: string };
+  readonly submods: Readonly<
+    Record<string, { readonly ear_status: Tier; readonly ear_appraisal_policy_ids: readonly string[] }>
+  >;
+}
+
+/** A verdict as EAR; `build` names the verifier's version. */
+export function toEar(verdict: Verdict, build: string): EarClaims {
+  return {
+    eat_profile: EAR_PROFILE,
+    iat: Math.floor(Date.parse(verdict.judgedAt) / 1000),
+    ear_verifier_id: { developer: 'Vouchsafe', build },
+    submods: {
+      vouchsafe: {
+        ear_status: verdict.tier,
+        ear_appraisal_policy_ids: [`urn:sha256:${verdict.policyDigest}`],
+      },
+    },
+  };
+}

@@ -1,0 +1,47 @@
+import type { Check } from '../checks.ts';
+import type { RefusalCode } from '../errors.ts';
+
+export type Decision = 'accepted' | 'refused' | 'not-judged';
+/** Tiers of AR4SI: trustworthiness as one word. */
+export type Tier = 'affirming' | 'warning' | 'contraindicated' | 'none';
+export type SimulatedComponent = 'cpu' | 'gpu';
+
+/** What a relying party gets: the decision under its policy, and every check behind it. */
+export interface Verdict {
+  readonly version: 'vouchsafe/verdict/1';
+  readonly decision: Decision;
+  readonly tier: Tier;
+  /** Components whose trust anchor is one of our published, worthless roots. */
+  readonly simulated: readonly SimulatedComponent[];
+  /** SHA-256 of the policy, lower-case hex. */
+  readonly policyDigest: string;
+  /** The time at which all windows were judged, ISO 8601. */
+  readonly judgedAt: string;
+  readonly checks: readonly Check[];
+}
+
+/** Failures that say nothing against the evidence: something needed to judge it is not there. */
+const NOT_JUDGED: readonly RefusalCode[] = ['REFERENCE_VALUES_MISSING', 'COLLATERAL_MISSING'];
+
+export function decide(checks: readonly Check[]): Decision {
+  const failures = checks.filter(({ result }) => result === 'fail').map(({ code }) => code);
+  if (failures.length === 0) return 'accepted';
+  const onlyMissing = failures.every((code) => (NOT_JUDGED as readonly string[]).includes(code));
+  return onlyMissing ? 'not-judged' : 'refused';
+}
+
+export function tierOf(checks: readonly Check[], simulated: readonly SimulatedComponent[]): Tier {
+  switch (decide(checks)) {
+    case 'refused':
+      return 'contraindicated';
+    case 'not-judged':
+      return 'none';
+    case 'accepted':
+      return simulated.length > 0 || checks.some(isWarning) ? 'warning' : 'affirming';
+  }
+}
+
+/** A check that did not fail and still keeps the verdict from affirming. */
+export function isWarning({ result, code }: Check): boolean {
+  return result === 'skip' && (code === 'RECEIPT_UNCOVERED' || code === 'NONCE_MISMATCH');
+}
