@@ -1,0 +1,87 @@
+import { X509Certificate } from 'node:crypto';
+import {
+  devicesDigest,
+  encodeDevices,
+  encodeStatement,
+  gpuNonce,
+  nonceLeaf,
+  reportData,
+  statementDigest,
+  type Statement,
+} from '../../attestation/binding.ts';
+import type { Collateral } from '../../attestation/collateral.ts';
+import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { sha256With } from '../../attestation/crypto/provider.ts';
+import { documentDigest, encodeDocument } from '../../attestation/evidence/document.ts';
+import type { CpuEvidence, DeviceEvidence } from '../../attestation/evidence/evidence.ts';
+import type { Keyset } from '../../attestation/keyset.ts';
+import { MemoryTree } from '../../attestation/log/memoryTree.ts';
+import type { EvidenceHead } from './issuer.ts';
+
+/** The hardware as this room sees it: `enclave/collect` has the ways to it. Calls are serial. */
+export interface EvidenceSource {
+  collectDevices(nonce: Uint8Array): Promise<readonly DeviceEvidence[]>;
+  collectCpu(reportData: Uint8Array): Promise<CpuEvidence>;
+  collateral(): Promise<Collateral>;
+}
+
+export interface DocumentRequest {
+  readonly keyset: Keyset;
+  readonly keysetDigest: Uint8Array;
+  readonly seq: number;
+  readonly final: boolean;
+  /** Nonces that this document answers, in arrival order. */
+  readonly nonces: readonly Uint8Array[];
+  readonly log: { readonly size: number; readonly root: Uint8Array };
+  /** Digest of the document before; undefined at seq 0. */
+  readonly previous: Uint8Array | undefined;
+}
+
+export interface CollectedDocument {
+  readonly head: EvidenceHead;
+  /** Tree over the nonces, for the askers' paths. */
+  readonly nonceTree: MemoryTree;
+}
+
+const sha256 = sha256With(nodeCrypto);
+
+/** Has the hardware commit to the request, both ways: devices through the nonce, the CPU through report data. */
+export async function collectDocument(
+  source: EvidenceSource,
+  request: DocumentRequest,
+): Promise<CollectedDocument> {
+  const nonceTree = new MemoryTree(
+    sha256,
+    request.nonces.map((nonce) => nonceLeaf(nonce, nodeCrypto)),
+  );
+  const statement: Statement = {
+    seq: request.seq,
+    final: request.final,
+    keysetDigest: request.keysetDigest,
+    nonceCount: request.nonces.length,
+    nonceRoot: nonceTree.root,
+    logSize: request.log.size,
+    logRoot: request.log.root,
+    previous: request.previous,
+    timeAnchor: undefined,
+  };
+  const b = statementDigest(encodeStatement(statement), nodeCrypto);
+  const devices = await source.collectDevices(gpuNonce(b, nodeCrypto));
+  const g = devicesDigest(encodeDevices(devices), nodeCrypto);
+  const cpu = await source.collectCpu(reportData(b, g, nodeCrypto));
+  const encoded = encodeDocument({ keyset: request.keyset, statement, cpu, devices });
+  const head = {
+    seq: request.seq,
+    digest: documentDigest(encoded, nodeCrypto),
+    encoded,
+    logSize: request.log.size,
+    serials: devices.map(leafSerial),
+  };
+  return { head, nonceTree };
+}
+
+/** Content of the leaf's serial INTEGER without a leading zero. */
+function leafSerial({ certificates: [leaf] }: DeviceEvidence): Uint8Array {
+  if (!leaf) throw new Error('a device gave no certificates');
+  return Buffer.from(new X509Certificate(leaf).serialNumber, 'hex');
+}

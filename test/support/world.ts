@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
+import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { toHex } from '../../attestation/bytes/bytes.ts';
+import { NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
+import type { AppraisalContext } from '../../attestation/evidence/context.ts';
+import { SIMULATED_POLICY } from '../../attestation/policy/defaults.ts';
+import type { Policy } from '../../attestation/policy/policy.ts';
+import type { Verdict } from '../../attestation/verdict/verdict.ts';
+import type { Collector } from '../../enclave/collect/collector.ts';
+import {
+  createSimulatedCollector,
+  type SimulatedCollectorOptions,
+} from '../../enclave/collect/simulated/collector.ts';
+import { generateKeyring, type Keyring } from '../../enclave/keys/keyring.ts';
+import type { IssuedReceipt, ReceiptDraft } from '../../src/receipts/draft.ts';
+import { Vouching } from '../../src/receipts/vouching.ts';
+import { MemoryLog } from './memoryLog.ts';
+
+export const NOW = Date.parse('2026-11-21T12:00:00Z');
+const DAY_SECONDS = 86_400;
+
+/** One simulated instance with its log in memory, as a server has it. */
+export interface World {
+  readonly vouching: Vouching;
+  readonly log: MemoryLog;
+  readonly keyring: Keyring;
+  readonly collector: Collector;
+  readonly collateral: Collateral;
+}
+
+export interface WorldOptions {
+  readonly hardware?: SimulatedCollectorOptions;
+  /** An instance that shares this hardware. */
+  readonly collector?: Collector;
+  readonly algorithm?: 'ES256' | 'Ed25519';
+}
+
+export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const clock = () => new Date(NOW);
+  const collector =
+    options.collector ?? (await createSimulatedCollector({ now: clock, ...options.hardware }));
+  const keyring = await makeKeyring(options.algorithm);
+  const log = new MemoryLog();
+  const vouching = await Vouching.start({
+    keys: keyring,
+    log,
+    source: collector,
+    configDigest: new Uint8Array(32).fill(7),
+    predecessor: undefined,
+    limits: { periodMs: 3_600_000, receipts: 1_000_000, maxEvidenceAgeMs: 3_600_000 },
+    now: () => NOW,
+  });
+  return { vouching, log, keyring, collector, collateral: await collector.collateral() };
+}
+
+export function makeKeyring(algorithm: 'ES256' | 'Ed25519' = 'ES256'): Promise<Keyring> {
+  return generateKeyring({
+    host: 'localhost',
+    notAfter: NOW / 1000 + 30 * DAY_SECONDS,
+    software: { name: 'vouchsafe', version: '0.0.0-test' },
+    receiptAlgorithm: algorithm,
+  });
+}
+
+export function makeDraft(changes: Partial<ReceiptDraft> = {}): ReceiptDraft {
+  return {
+    id: randomBytes(16),
+    k: randomBytes(32),
+    nonce: undefined,
+    channel: 'plain',
+    method: 'POST',
+    path: '/v1/embeddings',
+    model: {
+      id: 'test-model',
+      manifestDigest: new Uint8Array(32).fill(9),
+      providers: ['CPUExecutionProvider'],
+    },
+    parameters: new Map([['encoding_format', 'float']]),
+    tenant: undefined,
+    outcome: 'complete',
+    reason: undefined,
+    usage: new Map([['prompt_tokens', 3]]),
+    request: Buffer.from('{"input":"hello"}'),
+    response: { kind: 'body', body: Buffer.from('{"data":[]}') },
+    ...changes,
+  };
+}
+
+export interface Bundled {
+  readonly draft: ReceiptDraft;
+  readonly issued: IssuedReceipt;
+  readonly bundle: Uint8Array;
+}
+
+/** Issues one receipt among others and bundles it once it is covered. */
+export async function issueBundle(world: World, changes: Partial<ReceiptDraft> = {}): Promise<Bundled> {
+  const { vouching } = world;
+  await vouching.issue(makeDraft());
+  const draft = makeDraft(changes);
+  const issued = await vouching.issue(draft);
+  await vouching.issue(makeDraft());
+  await vouching.covered(issued.index);
+  return { draft, issued, bundle: await vouching.bundle(toHex(draft.id), draft.tenant) };
+}
+
+export function contextOf(changes: Partial<AppraisalContext> = {}): AppraisalContext {
+  return {
+    policy: SIMULATED_POLICY,
+    anchors: DEFAULT_ANCHORS,
+    collateral: NO_COLLATERAL,
+    now: NOW,
+    crypto: nodeCrypto,
+    ...changes,
+  };
+}
+
+export function policyOf(changes: Partial<Policy>): Policy {
+  return { ...SIMULATED_POLICY, ...changes };
+}
+
+/** `check code` of every failed check, in order. */
+export function failures(verdict: Verdict): readonly string[] {
+  return verdict.checks
+    .filter(({ result }) => result === 'fail')
+    .map(({ id, subject, code }) => `${subject}: ${id} ${code}`);
+}
