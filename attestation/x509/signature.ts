@@ -92,7 +92,7 @@ function pssScheme(parameters: Uint8Array | undefined): SignatureScheme {
 
 function parsePssParameters(parameters: Uint8Array): RsaSaPssParams {
   try {
-    return AsnConvert.parse(parameters as Uint8Array<ArrayBuffer>, RsaSaPssParams);
+    return AsnConvert.parse(parameters, RsaSaPssParams);
   } catch {
     throw new Refusal('MALFORMED', 'RSASSA-PSS parameters are unreadable');
   }
