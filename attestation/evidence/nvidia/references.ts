@@ -1,0 +1,58 @@
+import { Refusal } from '../../errors.ts';
+import { driverRimId, vbiosRimId, verifyRim, type VerifiedRim } from './rim.ts';
+import type { VerifiedDevice, VerifyOptions } from './verify.ts';
+
+/** Reference values of one part: verified, not supplied, or supplied and refused. */
+export type DeviceReference =
+  VerifiedRim | { readonly missing: string } | { readonly refused: Refusal; readonly id: string };
+
+export interface DeviceReferences {
+  /** Undefined for a switch, which has one manifest. */
+  readonly driver: DeviceReference | undefined;
+  /** VBIOS of a GPU, BIOS of a switch. */
+  readonly vbios: DeviceReference;
+}
+
+/**
+ * The manifests of one appraisal, each verified at most once: eight GPUs of one kind need the same two. Never
+ * refuses: a manifest that does not verify is a value.
+ */
+export class ReferenceLibrary {
+  readonly #rims: ReadonlyMap<string, Uint8Array>;
+  readonly #options: VerifyOptions;
+  readonly #verified = new Map<string, Promise<DeviceReference>>();
+
+  /** `rims` by id; ids that no device needs are never read. */
+  constructor(rims: ReadonlyMap<string, Uint8Array>, options: VerifyOptions) {
+    this.#rims = rims;
+    this.#options = options;
+  }
+
+  /** The manifests that a device needs. */
+  async of({ report }: VerifiedDevice): Promise<DeviceReferences> {
+    const driver = driverRimId(report);
+    return {
+      driver: driver === undefined ? undefined : await this.#get(driver),
+      vbios: await this.#get(vbiosRimId(report)),
+    };
+  }
+
+  #get(id: string): Promise<DeviceReference> {
+    const known = this.#verified.get(id);
+    if (known) return known;
+    const reference = this.#verify(id);
+    this.#verified.set(id, reference);
+    return reference;
+  }
+
+  async #verify(id: string): Promise<DeviceReference> {
+    const xml = this.#rims.get(id);
+    if (!xml) return { missing: id };
+    try {
+      return await verifyRim(xml, this.#options);
+    } catch (error) {
+      if (error instanceof Refusal) return { refused: error, id };
+      throw error;
+    }
+  }
+}

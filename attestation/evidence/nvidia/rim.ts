@@ -1,0 +1,57 @@
+import type { Anchor } from '../../anchors.ts';
+import { verifyPinnedChain } from './certificates.ts';
+import type { DeviceReport } from './parse.ts';
+import { parseManifest, type Manifest } from './swid.ts';
+import type { VerifyOptions } from './verify.ts';
+import { readEnvelopedSignature, verifyEnvelopedSignature } from './xmldsig.ts';
+
+/** Signer, L3, CA, root. */
+const CHAIN_LENGTH = 4;
+
+declare const verified: unique symbol;
+
+/** A reference integrity manifest that NVIDIA signed. Whether it is for a device is judged by `appraiseDevice`. */
+export interface VerifiedRim extends Manifest {
+  readonly [verified]: true;
+  readonly anchor: Anchor;
+}
+
+/**
+ * Verifies a manifest: layout, chain to the pinned manifest root, and signature under the key of the very
+ * certificate that the chain judged. Its data is read from the bytes that were digested and from nowhere else.
+ */
+export async function verifyRim(xml: Uint8Array, options: VerifyOptions): Promise<VerifiedRim> {
+  const envelope = readEnvelopedSignature(xml);
+  const { leaf, anchor } = await verifyPinnedChain(
+    envelope.certificates,
+    'nvidia-rim',
+    CHAIN_LENGTH,
+    options,
+  );
+  await verifyEnvelopedSignature(envelope, leaf.spki, options.crypto);
+  return { ...parseManifest(envelope.content), anchor } as VerifiedRim;
+}
+
+/** Board of every LS10: its report names none. */
+const LS10_BOARD = '5612_0002_890';
+
+/** Id of the driver manifest; undefined for a switch, which has none. */
+export function driverRimId(report: DeviceReport): string | undefined {
+  if (report.kind === 'switch') return undefined;
+  const { chip, chipInfo = 'GB100', driverVersion } = report;
+  const name = chip === 'GH100' ? 'DRIVER_GH100' : `CC_DRIVER_${chipInfo}`;
+  return `NV_GPU_${name}_${driverVersion}`.toUpperCase();
+}
+
+/** Id of the VBIOS manifest, for a switch of the BIOS manifest. */
+export function vbiosRimId(report: DeviceReport): string {
+  const id =
+    report.kind === 'gpu'
+      ? `NV_GPU_VBIOS_${report.project}_${report.projectSku}_${report.chipSku}_${withoutDots(report.vbiosVersion)}`
+      : `NV_SWITCH_BIOS_${LS10_BOARD}_${withoutDots(report.biosVersion)}`;
+  return id.toUpperCase();
+}
+
+function withoutDots(version: string): string {
+  return version.replaceAll('.', '');
+}
