@@ -7,6 +7,7 @@ import {
   appraiseDocument,
   checkKeysetTime,
   checkNonceProof,
+  referenceLibrary,
   type DocumentAppraisal,
   type NonceProof,
 } from './evidence/appraise.ts';
@@ -81,7 +82,8 @@ async function appraiseParts(
   exchange: Exchange,
   context: AppraisalContext,
 ): Promise<ReceiptResult> {
-  const cited = await appraiseDocument(bundle.cited, 'cited ', context);
+  const library = referenceLibrary(context);
+  const cited = await appraiseDocument(bundle.cited, 'cited ', context, library);
   const { checks, receipt } = await appraiseReceiptClaims(
     bundle.receipt,
     cited.document,
@@ -92,7 +94,7 @@ async function appraiseParts(
   const parts = bundle.covering;
   const covering = parts && {
     parts,
-    appraisal: await appraiseDocument(parts.document, 'covering ', context),
+    appraisal: await appraiseDocument(parts.document, 'covering ', context, library),
   };
   const coverage = await appraiseCoverage(receipt, cited, covering, context);
   const all = [

@@ -12,6 +12,7 @@ import type { AppraisalContext } from './context.ts';
 import { appraiseCpu } from './cpu.ts';
 import { appraiseDevices } from './devices.ts';
 import { parseDocument, type EvidenceDocument } from './document.ts';
+import { ReferenceLibrary } from './nvidia/references.ts';
 import type { VerifiedDevice } from './nvidia/verify.ts';
 import type { VerifiedSnp } from './snp/verify.ts';
 
@@ -41,6 +42,7 @@ export async function appraiseDocument(
   encoded: Uint8Array,
   prefix: string,
   context: AppraisalContext,
+  library: ReferenceLibrary = referenceLibrary(context),
 ): Promise<DocumentAppraisal> {
   const subject = `${prefix}document`;
   const { value: document, checks } = await runSteps(DOCUMENT_STEPS, subject, () =>
@@ -54,7 +56,7 @@ export async function appraiseDocument(
   const b = statementDigest(document.encodedStatement, crypto);
   const expected = reportData(b, devicesDigest(document.encodedDevices, crypto), crypto);
   const cpu = await appraiseCpu(document.cpu, expected, `${prefix}cpu`, context);
-  const devices = await appraiseDevices(document.devices, gpuNonce(b, crypto), prefix, context);
+  const devices = await appraiseDevices(document.devices, gpuNonce(b, crypto), prefix, context, library);
   const deviceAnchors = devices.verified.length === document.devices.length ? devices.anchors : undefined;
   const simulation = judgeSimulation(cpu.anchor, deviceAnchors, subject, context);
   return {
@@ -64,6 +66,11 @@ export async function appraiseDocument(
     devices: devices.verified,
     simulated: simulation.components,
   };
+}
+
+/** The reference values of one appraisal: documents judged together share it. */
+export function referenceLibrary({ collateral, crypto, now, anchors }: AppraisalContext): ReferenceLibrary {
+  return new ReferenceLibrary(collateral.rims, { crypto, now, anchors });
 }
 
 function parseBound(encoded: Uint8Array, { crypto }: AppraisalContext): EvidenceDocument {

@@ -59,19 +59,16 @@ async function appraiseSnpEvidence(
   context: AppraisalContext,
 ): Promise<AppraisedCpu> {
   const { crypto, now, anchors, collateral } = context;
-  const { value: verified, checks } = await runSteps(
-    VERIFIED_BY_ROOM,
-    subject,
-    () => verifySnp(evidence, { crypto, now, anchors, crls: collateral.crls, revocation: policy.revocation }),
-    (snp) => ({ 'cpu.chain': `leads to the pinned key ${snp.anchor.name}` }),
+  const { value: verified, checks } = await runSteps(VERIFIED_BY_ROOM, subject, () =>
+    verifySnp(evidence, { crypto, now, anchors, crls: collateral.crls, revocation: policy.revocation }),
   );
   if (!verified) {
     const rest = APPRAISED.map((id) => notReached(id, subject, 'the CPU report did not verify'));
     return { checks: [...checks, ...rest], anchor: undefined, verified };
   }
   const binding = checkBinding(verified.report.reportData, expectedReportData, subject);
-  const appraised = appraiseSnp(verified, policy).map((check) => ({ ...check, subject }));
-  return { checks: [...checks, binding, ...appraised], anchor: verified.anchor, verified };
+  const judged = [...verified.checks, binding, ...appraiseSnp(verified, policy)];
+  return { checks: judged.map((check) => ({ ...check, subject })), anchor: verified.anchor, verified };
 }
 
 function checkBinding(received: Uint8Array, expected: Uint8Array, subject: string): Check {

@@ -5,7 +5,7 @@ import { notReached, runSteps } from '../verdict/steps.ts';
 import type { AppraisalContext } from './context.ts';
 import type { DeviceEvidence } from './evidence.ts';
 import { appraiseDevice, appraiseDeviceSet } from './nvidia/appraise.ts';
-import { verifyReferences } from './nvidia/references.ts';
+import type { ReferenceLibrary } from './nvidia/references.ts';
 import { verifyDevice, type VerifiedDevice } from './nvidia/verify.ts';
 
 const VERIFIED_BY_ROOM: readonly CheckId[] = [
@@ -40,6 +40,7 @@ export async function appraiseDevices(
   nonce: Uint8Array,
   prefix: string,
   context: AppraisalContext,
+  library: ReferenceLibrary,
 ): Promise<AppraisedDevices> {
   const policy = context.policy.devices;
   const subject = `${prefix}devices`;
@@ -48,7 +49,7 @@ export async function appraiseDevices(
   const position = { gpu: 0, switch: 0 };
   for (const device of devices) {
     const name = `${prefix}${device.kind} ${position[device.kind]++}`;
-    each.push(await appraiseOne(device, nonce, name, policy.nvidia, context));
+    each.push(await appraiseOne(device, nonce, name, policy.nvidia, context, library));
   }
   const verified = each.flatMap((device) => device.verified ?? []);
   const set = appraiseDeviceSet(verified, policy).map((check) => ({ ...check, subject }));
@@ -84,8 +85,9 @@ async function appraiseOne(
   subject: string,
   policy: NvidiaPolicy,
   context: AppraisalContext,
+  library: ReferenceLibrary,
 ): Promise<AppraisedDevice> {
-  const { crypto, now, anchors, collateral } = context;
+  const { crypto, now, anchors } = context;
   const { value: verified, checks } = await runSteps(
     VERIFIED_BY_ROOM,
     subject,
@@ -96,7 +98,7 @@ async function appraiseOne(
     const rest = APPRAISED.map((id) => notReached(id, subject, 'the device report did not verify'));
     return { checks: [...checks, ...rest], anchors: [], verified };
   }
-  const references = await verifyReferences(verified, collateral.rims, { crypto, now, anchors });
+  const references = await library.of(verified);
   const used = [references.driver, references.vbios].flatMap((reference) =>
     reference && 'anchor' in reference ? [reference.anchor] : [],
   );
