@@ -1,0 +1,2 @@
+/** A failure that a sentence explains; no stack is shown for it. */
+export class SetupError extends Error {}
