@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { fromHex, toHex } from '../../../attestation/bytes/bytes.ts';
 import { decodeDc, encodeDc, type Dc } from '../../../attestation/cbor/deterministic.ts';
 import { Refusal } from '../../../attestation/errors.ts';
+import { propertyRuns } from '../../support/runs.ts';
 
 const dcValue = fc.letrec<{ value: Dc }>((tie) => ({
   value: fc.oneof(
@@ -35,7 +36,7 @@ describe('deterministic CBOR', () => {
       fc.property(dcValue, (value) => {
         expect(decodeDc(encodeDc(value))).toEqual(value);
       }),
-      { seed: 1, numRuns: 300 },
+      propertyRuns(300),
     );
   });
 
@@ -44,7 +45,7 @@ describe('deterministic CBOR', () => {
       fc.property(dcValue, (value) => {
         expect(toHex(encodeDc(value))).toBe(toHex(referenceEncode(value, rfc8949EncodeOptions)));
       }),
-      { seed: 2, numRuns: 300 },
+      propertyRuns(300),
     );
   });
 
@@ -86,7 +87,7 @@ describe('deterministic CBOR', () => {
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
         expect(codeOf(toHex(bytes))).toMatch(/^(accepted|MALFORMED|NOT_CANONICAL)$/);
       }),
-      { seed: 3, numRuns: 2000 },
+      propertyRuns(2000),
     );
   });
 });

@@ -6,6 +6,7 @@ import { parseCertificate, type Certificate } from '../../../attestation/x509/ce
 import { isInDate, parseCrl, serialKey, verifyCrl } from '../../../attestation/x509/crl.ts';
 import { refusalOf, refusalOfAsync } from '../../support/refusal.ts';
 import { criticalExtension, mintAuthority, type SnpAuthority } from '../../support/snpAuthority.ts';
+import { propertyRuns } from '../../support/runs.ts';
 
 const THIS_UPDATE = new Date('2026-03-01T00:00:00Z');
 const NEXT_UPDATE = new Date('2027-03-01T00:00:00Z');
@@ -74,7 +75,7 @@ describe('verifyCrl', () => {
         });
         expect(refusal).toBeInstanceOf(Refusal);
       }),
-      { seed: 1, numRuns: 300 },
+      propertyRuns(300),
     );
   });
 });

@@ -4,6 +4,7 @@ import { concat, fromHex, utf8 } from '../../../../attestation/bytes/bytes.ts';
 import { parseDeviceReport, type GpuReport } from '../../../../attestation/evidence/nvidia/parse.ts';
 import { driverRimId, vbiosRimId } from '../../../../attestation/evidence/nvidia/rim.ts';
 import { refusalCode } from './corpusCases.ts';
+import { propertyRuns } from '../../../support/runs.ts';
 
 type Fields = ReadonlyMap<number, Uint8Array>;
 const NONCE = new Uint8Array(32).fill(7);
@@ -223,6 +224,6 @@ describe('parseDeviceReport', () => {
       for (const [at, value] of edits) changed[at] = value;
       refusalCode(() => parseDeviceReport(changed, asSwitch ? 'switch' : 'gpu'));
     });
-    fc.assert(property, { seed: 1, numRuns: 500 });
+    fc.assert(property, propertyRuns(500));
   });
 });

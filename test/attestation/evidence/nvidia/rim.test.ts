@@ -10,6 +10,7 @@ import { readPayload } from '../../../../attestation/evidence/nvidia/swid.ts';
 import { elementsOf, parseXml } from '../../../../attestation/evidence/nvidia/xml.ts';
 import { describeCorpus } from '../../../support/corpus.ts';
 import { CaseFolder, CORPUS, refusalCode, refusalOf } from './corpusCases.ts';
+import { propertyRuns } from '../../../support/runs.ts';
 
 /** For property tests on a busy machine, milliseconds. */
 const MINUTE = 60_000;
@@ -285,7 +286,7 @@ describeCorpus('verifyRim', CORPUS, (corpus) => {
           if (!(error instanceof Refusal)) throw error;
         }
       });
-      await fc.assert(property, { seed: 1, numRuns: 125 });
+      await fc.assert(property, propertyRuns(125));
     },
     MINUTE,
   );
@@ -310,7 +311,7 @@ describeCorpus('verifyRim', CORPUS, (corpus) => {
           }
         },
       );
-      await fc.assert(property, { seed: 1, numRuns: 50 });
+      await fc.assert(property, propertyRuns(50));
     },
     MINUTE,
   );

@@ -7,6 +7,7 @@ import { driverRimId, vbiosRimId } from '../../../../attestation/evidence/nvidia
 import { verifyDevice, type VerifiedDevice } from '../../../../attestation/evidence/nvidia/verify.ts';
 import { describeCorpus } from '../../../support/corpus.ts';
 import { CaseFolder, CORPUS, pemCertificates, refusalOf } from './corpusCases.ts';
+import { propertyRuns } from '../../../support/runs.ts';
 
 /** For property tests on a busy machine, milliseconds. */
 const MINUTE = 60_000;
@@ -212,7 +213,7 @@ describeCorpus('verifyDevice', CORPUS, (corpus) => {
           );
           expect(refusal).toMatch(/^device\.(chain|signature): /);
         });
-        await fc.assert(property, { seed: 1, numRuns: 75 });
+        await fc.assert(property, propertyRuns(75));
       },
       MINUTE,
     );
@@ -230,7 +231,7 @@ describeCorpus('verifyDevice', CORPUS, (corpus) => {
           /^device\.(format|chain|signature): /,
         );
       });
-      await fc.assert(property, { seed: 1, numRuns: 75 });
+      await fc.assert(property, propertyRuns(75));
     },
     MINUTE,
   );

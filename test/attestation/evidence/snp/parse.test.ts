@@ -5,6 +5,7 @@ import { parseSnpReport } from '../../../../attestation/evidence/snp/parse.ts';
 import { productOfCpuid, productOfName, splitTcb } from '../../../../attestation/evidence/snp/product.ts';
 import { genoaReport } from '../../../support/snpAuthority.ts';
 import { refusalOf } from '../../../support/refusal.ts';
+import { propertyRuns } from '../../../support/runs.ts';
 
 function edited(edit: (view: DataView) => void): Uint8Array {
   const report = genoaReport();
@@ -222,7 +223,7 @@ describe('parseSnpReport', () => {
           expect(refusalOf(() => parseSnpReport(bytes))).toBeInstanceOf(Refusal);
         },
       ),
-      { seed: 1, numRuns: 200 },
+      propertyRuns(200),
     );
   });
 });

@@ -17,6 +17,7 @@ import {
   type SnpAuthority,
   type VekOptions,
 } from '../../../support/snpAuthority.ts';
+import { propertyRuns } from '../../../support/runs.ts';
 
 type ChipKeys = Awaited<ReturnType<typeof generateChipKeys>>;
 
@@ -83,7 +84,7 @@ describe.each([
         forged[offset] = forged[offset]! ^ mask;
         expect((await refused({ crypto, report: forged })).code).toBeDefined();
       }),
-      { seed: 1, numRuns: 150 },
+      propertyRuns(150),
     );
   });
 
@@ -97,7 +98,7 @@ describe.each([
         forged[offset] = forged[offset]! ^ mask;
         expect((await refused({ crypto, certificates })).code).toBeDefined();
       }),
-      { seed: 1, numRuns: 300 },
+      propertyRuns(300),
     );
   });
 });
