@@ -1,0 +1,54 @@
+import type { FromChild, LoadRequest, RunRequest, ToChild } from './protocol.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/**
+ * Entry of the process that runs the models. It ends with its parent, hears nobody else, and writes nothing: its
+ * standard streams are closed.
+ */
+let scheduler: Scheduler | undefined;
+
+function send(message: FromChild): void {
+  // The channel is gone only when the parent is; `disconnect` then ends this process.
+  if (process.connected) process.send?.(message);
+}
+
+/** The runtime is imported here, so that a machine without its libraries gets an answer and not an exit. */
+async function load(request: LoadRequest): Promise<void> {
+  try {
+    const { loadModels } = await import('./loader.ts');
+    const { Scheduler: Runs } = await import('./scheduler.ts');
+    const { running, reply } = await loadModels(request);
+    scheduler = new Runs(running, send);
+    send(reply);
+  } catch (error) {
+    send({
+      kind: 'unavailable',
+      message: error instanceof Error ? error.message : 'the runtime does not load',
+    });
+  }
+}
+
+function receive(message: ToChild): void {
+  if (message.kind === 'load') void load(message);
+  else if (message.kind === 'cancel') scheduler?.cancel(message.id);
+  else run(message);
+}
+
+function run(request: RunRequest): void {
+  if (scheduler) scheduler.submit(request);
+  else
+    send({
+      kind: 'failed',
+      id: request.id,
+      code: 'ENGINE_UNAVAILABLE',
+      message: 'the models are not loaded',
+    });
+}
+
+process.on('message', (message) => {
+  receive(message as ToChild);
+});
+process.on('disconnect', () => process.exit(0));
+// A terminal's interrupt reaches the whole group: the parent decides when its engine ends.
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);

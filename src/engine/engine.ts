@@ -1,0 +1,171 @@
+/** Open Inference Protocol datatypes that tensors have here. */
+export type Datatype =
+  | 'BOOL'
+  | 'UINT8'
+  | 'UINT16'
+  | 'UINT32'
+  | 'UINT64'
+  | 'INT8'
+  | 'INT16'
+  | 'INT32'
+  | 'INT64'
+  | 'FP16'
+  | 'FP32'
+  | 'FP64'
+  | 'BYTES';
+
+/** Values of one tensor, row-major. 64-bit integers are BigInt arrays, BYTES are text, FP16 raw bits. */
+export type TensorData =
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Float32Array
+  | Float64Array
+  | readonly string[];
+
+export interface Tensor {
+  readonly name: string;
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+/** Declared input or output; -1 is a free dimension. */
+export interface TensorSpec {
+  readonly name: string;
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+}
+
+/** The template by which chat messages become a prompt, and the texts it may name; from the files that were hashed. */
+export interface ChatTemplate {
+  /** Jinja source. */
+  readonly template: string;
+  readonly bosToken: string | undefined;
+  readonly eosToken: string | undefined;
+}
+
+export type Task = 'infer' | 'embed' | 'generate';
+
+/** A model as it was loaded: its identity is taken from the memory that runs. */
+export interface LoadedModel {
+  readonly id: string;
+  readonly tasks: readonly Task[];
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  /** Encoded model manifest (DESIGN section 5) and its SHA-256. */
+  readonly manifest: Uint8Array;
+  readonly manifestDigest: Uint8Array;
+  /** Execution providers that this session really has, such as `CPUExecutionProvider`. */
+  readonly providers: readonly string[];
+  /** Most tokens of one sequence; undefined where the model has no tokenizer. */
+  readonly maxTokens: number | undefined;
+  /** Length of an embedding; undefined without the task. */
+  readonly dimensions: number | undefined;
+  /** Undefined where the model is not made for chat. */
+  readonly chatTemplate: ChatTemplate | undefined;
+}
+
+export interface CallOptions {
+  /** Aborting gives the slot back; the call rejects with `EngineError` code `CANCELLED`. */
+  readonly signal?: AbortSignal;
+  /** Milliseconds after which the call rejects with `DEADLINE_EXCEEDED`. */
+  readonly deadlineMs?: number;
+}
+
+export interface Embeddings {
+  readonly vectors: readonly Float32Array[];
+  /** Tokens of each text, special tokens included. */
+  readonly tokens: readonly number[];
+}
+
+export interface GenerateOptions extends CallOptions {
+  readonly maxTokens: number;
+  /** The prompt comes from the chat template, which has written the special tokens: none are added. */
+  readonly templated?: boolean;
+}
+
+/** One step of a greedy generation. */
+export interface GeneratedToken {
+  readonly id: number;
+  /** Text that this token completes; may be empty while a multi-byte character is open. */
+  readonly text: string;
+}
+
+export interface Generation {
+  readonly promptTokens: number;
+  /** Calls of `onToken`: the token that ends the text is not among them. */
+  readonly completionTokens: number;
+  readonly finishReason: 'stop' | 'length';
+}
+
+export type EngineErrorCode =
+  /** The request does not fit the model: a 400. */
+  | 'INVALID_INPUT'
+  /** No model has this id: a 404. */
+  | 'UNKNOWN_MODEL'
+  /** The model's files are not those that were loaded first, since the process restarted: a 503. */
+  | 'MODEL_REFUSED'
+  /** As many requests are waiting as the engine holds: a 429. */
+  | 'QUEUE_FULL'
+  /** The model cannot do this task. */
+  | 'UNSUPPORTED_TASK'
+  | 'CANCELLED'
+  | 'DEADLINE_EXCEEDED'
+  /** The engine process died or is being restarted: a 503. */
+  | 'ENGINE_UNAVAILABLE'
+  /** The runtime failed on this request: a 500. */
+  | 'ENGINE_FAILED';
+
+export class EngineError extends Error {
+  readonly code: EngineErrorCode;
+
+  constructor(code: EngineErrorCode, message: string) {
+    super(message);
+    this.name = 'EngineError';
+    this.code = code;
+  }
+}
+
+/** A model that is loaded no more. */
+export interface RefusedModel {
+  readonly model: string;
+  /** Code of `ModelError`. */
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface EngineHealth {
+  readonly state: 'starting' | 'ready' | 'restarting' | 'stopped';
+  readonly restarts: number;
+  /** Why it last died; undefined when it never did. */
+  readonly lastFailure: string | undefined;
+  /** Process that runs the models; undefined while there is none. */
+  readonly pid: number | undefined;
+  /** Requests that the process has not answered yet. */
+  readonly pending: number;
+  /** Models that are not served since a restart. */
+  readonly refused: readonly RefusedModel[];
+}
+
+/** Runs models outside the server's process. Never blocks the event loop. */
+export interface Engine {
+  /** Loaded models, by id. */
+  readonly models: ReadonlyMap<string, LoadedModel>;
+  health(): EngineHealth;
+  infer(model: string, inputs: readonly Tensor[], options?: CallOptions): Promise<readonly Tensor[]>;
+  embed(model: string, texts: readonly string[], options?: CallOptions): Promise<Embeddings>;
+  /** Greedy generation; `onToken` is called in order before the promise resolves. */
+  generate(
+    model: string,
+    prompt: string,
+    options: GenerateOptions,
+    onToken: (token: GeneratedToken) => void,
+  ): Promise<Generation>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,266 @@
+import { availableParallelism } from 'node:os';
+import { ModelError } from '../models/errors.ts';
+import { Calls } from './calls.ts';
+import {
+  type CallOptions,
+  type Embeddings,
+  type Engine,
+  EngineError,
+  type EngineHealth,
+  type GeneratedToken,
+  type GenerateOptions,
+  type Generation,
+  type LoadedModel,
+  type RefusedModel,
+  type Task,
+  type Tensor,
+} from './engine.ts';
+import { refusedAfterRestart } from './identity.ts';
+import type { EngineEvent, EngineOptions } from './options.ts';
+import { EngineProcess } from './process.ts';
+import type { FromChild, LoadedReply, RunRequest, RunResult } from './protocol.ts';
+import { requireInputs } from './tensors.ts';
+
+const MAX_PENDING = 1024;
+const MAX_TEXTS = 2048;
+const STALL_MS = 120_000;
+const LOAD_MS = 600_000;
+const BACKOFF = { firstMs: 200, capMs: 30_000 };
+/** A process that lived this long did not die of its start: the next delay is the first again. */
+const STABLE_MS = 60_000;
+
+type RunPayload = RunRequest extends infer Request
+  ? Request extends RunRequest
+    ? Omit<Request, 'id'>
+    : never
+  : never;
+
+/**
+ * Starts the engine process and loads the models. Throws `ModelError` when one is refused, `EngineError` when the
+ * process does not start. Afterwards the process is restarted whenever it dies.
+ */
+export async function startEngine(options: EngineOptions): Promise<Engine> {
+  const host = new EngineHost(options);
+  try {
+    await host.start();
+  } catch (error) {
+    await host.close();
+    throw error;
+  }
+  return host;
+}
+
+class EngineHost implements Engine {
+  readonly #options: EngineOptions;
+  readonly #calls: Calls;
+  readonly #models = new Map<string, LoadedModel>();
+  #process: EngineProcess | undefined;
+  #state: EngineHealth['state'] = 'starting';
+  #refused: readonly RefusedModel[] = [];
+  #restarts = 0;
+  #failuresInRow = 0;
+  #readySince = 0;
+  #lastFailure: string | undefined;
+  /** Messages of the process so far. */
+  #heard = 0;
+  /** Kills a process that neither loads nor answers. */
+  #watchdog: NodeJS.Timeout | undefined;
+  #restart: NodeJS.Timeout | undefined;
+  /** Settles the first start. */
+  #started: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#calls = new Calls((id) => this.#process?.send({ kind: 'cancel', id }));
+  }
+
+  get models(): ReadonlyMap<string, LoadedModel> {
+    return this.#models;
+  }
+
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#started = { resolve, reject };
+      this.#spawn();
+    });
+  }
+
+  health(): EngineHealth {
+    return {
+      state: this.#state,
+      restarts: this.#restarts,
+      lastFailure: this.#lastFailure,
+      pid: this.#process?.pid,
+      pending: this.#calls.owed,
+      refused: this.#refused,
+    };
+  }
+
+  async infer(
+    model: string,
+    inputs: readonly Tensor[],
+    options: CallOptions = {},
+  ): Promise<readonly Tensor[]> {
+    requireInputs(this.#require(model, 'infer'), inputs);
+    return (await this.#call({ kind: 'infer', model, inputs }, options)) as readonly Tensor[];
+  }
+
+  async embed(model: string, texts: readonly string[], options: CallOptions = {}): Promise<Embeddings> {
+    this.#require(model, 'embed');
+    if (texts.length < 1 || texts.length > MAX_TEXTS) {
+      throw new EngineError(
+        'INVALID_INPUT',
+        `${texts.length} texts given, from 1 to ${MAX_TEXTS} are accepted`,
+      );
+    }
+    return (await this.#call({ kind: 'embed', model, texts }, options)) as Embeddings;
+  }
+
+  async generate(
+    model: string,
+    prompt: string,
+    options: GenerateOptions,
+    onToken: (token: GeneratedToken) => void,
+  ): Promise<Generation> {
+    this.#require(model, 'generate');
+    const { maxTokens, templated = false } = options;
+    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
+      throw new EngineError('INVALID_INPUT', 'the number of tokens to generate is a whole number from 1 up');
+    }
+    const payload: RunPayload = { kind: 'generate', model, prompt, maxTokens, templated };
+    return (await this.#call(payload, options, onToken)) as Generation;
+  }
+
+  async close(): Promise<void> {
+    this.#state = 'stopped';
+    clearTimeout(this.#restart);
+    clearTimeout(this.#watchdog);
+    this.#calls.failAll(new EngineError('ENGINE_UNAVAILABLE', 'the engine was stopped'));
+    await this.#process?.close();
+    this.#process = undefined;
+  }
+
+  #require(id: string, task: Task): LoadedModel {
+    if (this.#state !== 'ready') throw new EngineError('ENGINE_UNAVAILABLE', `the engine is ${this.#state}`);
+    const model = this.#models.get(id);
+    if (!model) throw new EngineError('UNKNOWN_MODEL', 'no such model');
+    const refused = this.#refused.find((candidate) => candidate.model === id);
+    if (refused) throw new EngineError('MODEL_REFUSED', `${refused.code}: ${refused.message}`);
+    if (!model.tasks.includes(task))
+      throw new EngineError('UNSUPPORTED_TASK', `model ${id} does not ${task}`);
+    return model;
+  }
+
+  #call(
+    payload: RunPayload,
+    options: CallOptions,
+    onToken?: (token: GeneratedToken) => void,
+  ): Promise<RunResult> {
+    const limit = this.#options.maxPending ?? MAX_PENDING;
+    if (this.#calls.owed >= limit) throw new EngineError('QUEUE_FULL', `${limit} requests are waiting`);
+    const send = (id: number): void => {
+      if (this.#calls.owed === 1) this.#watch(this.#options.stallMs ?? STALL_MS);
+      this.#process?.send({ ...payload, id });
+    };
+    return this.#calls.open(send, options, onToken);
+  }
+
+  #spawn(): void {
+    const {
+      models,
+      provider,
+      childEntry,
+      threads = availableParallelism(),
+      loadMs = LOAD_MS,
+    } = this.#options;
+    const started = new EngineProcess(childEntry, {
+      onMessage: (message) => {
+        // What a dead process still had in its channel is no answer of its successor.
+        if (this.#process === started) this.#receive(message);
+      },
+      onEnd: (reason) => {
+        this.#ended(reason);
+      },
+    });
+    this.#process = started;
+    this.#watch(loadMs);
+    started.send({ kind: 'load', models, provider, threads });
+  }
+
+  /** (Re)arms the watchdog: each sign of life gives the process the same time again. */
+  #watch(limitMs: number): void {
+    clearTimeout(this.#watchdog);
+    const watched = this.#process;
+    const heard = this.#heard;
+    // Answers that lie unread because this process was busy are read before the verdict.
+    const judge = (): void => {
+      if (this.#heard === heard) watched?.kill(`gave no answer for ${limitMs} ms`);
+    };
+    this.#watchdog = setTimeout(() => setImmediate(judge), limitMs);
+    this.#watchdog.unref();
+  }
+
+  #receive(message: FromChild): void {
+    this.#heard += 1;
+    if (message.kind === 'loaded') this.#loaded(message);
+    else if (message.kind === 'unavailable') this.#process?.kill(message.message);
+    else {
+      this.#calls.answer(message);
+      if (this.#calls.owed > 0) this.#watch(this.#options.stallMs ?? STALL_MS);
+      else clearTimeout(this.#watchdog);
+    }
+  }
+
+  #loaded(reply: LoadedReply): void {
+    clearTimeout(this.#watchdog);
+    if (this.#state === 'stopped') return;
+    if (this.#started) {
+      const [failure] = reply.failures;
+      if (failure) {
+        this.#started.reject(new ModelError(failure.code, failure.model, failure.file, failure.detail));
+        return;
+      }
+      for (const model of reply.models) this.#models.set(model.id, model);
+    } else {
+      this.#refused = refusedAfterRestart(this.#models, reply);
+    }
+    this.#state = 'ready';
+    this.#readySince = Date.now();
+    if (reply.fallback !== undefined) this.#emit({ kind: 'fallback', detail: reply.fallback });
+    for (const refused of this.#refused) this.#emit({ kind: 'refused', refused });
+    this.#emit({ kind: 'ready', pid: this.#process?.pid, restarts: this.#restarts });
+    this.#started?.resolve();
+    this.#started = undefined;
+  }
+
+  #ended(reason: string): void {
+    clearTimeout(this.#watchdog);
+    if (this.#state === 'stopped') return;
+    this.#process = undefined;
+    const error = new EngineError('ENGINE_UNAVAILABLE', `the engine process ended: ${reason}`);
+    this.#calls.failAll(error);
+    if (this.#started) {
+      this.#started.reject(error);
+      return;
+    }
+    this.#lastFailure = reason;
+    this.#scheduleRestart(reason);
+  }
+
+  #scheduleRestart(reason: string): void {
+    const stable = this.#state === 'ready' && Date.now() - this.#readySince >= STABLE_MS;
+    this.#failuresInRow = stable ? 1 : this.#failuresInRow + 1;
+    this.#state = 'restarting';
+    const { firstMs, capMs } = this.#options.backoff ?? BACKOFF;
+    const retryInMs = Math.min(capMs, firstMs * 2 ** Math.min(this.#failuresInRow - 1, 30));
+    this.#emit({ kind: 'died', reason, retryInMs });
+    this.#restart = setTimeout(() => {
+      this.#restarts += 1;
+      this.#spawn();
+    }, retryInMs);
+  }
+
+  #emit(event: EngineEvent): void {
+    this.#options.onEvent?.(event);
+  }
+}
