@@ -20,7 +20,16 @@ export class MemoryTree {
   }
 
   get size(): number {
-    return this.#levels[0]?.length ?? 0;
+    return this.leafHashes.length;
+  }
+
+  get leafHashes(): readonly Uint8Array[] {
+    return this.#levels[0] ?? [];
+  }
+
+  /** Root of the 2^`level` leaves from `index` times 2^`level` on; undefined where the tree has not all of them. */
+  subtreeRoot(level: number, index: number): Uint8Array | undefined {
+    return (index + 1) * 2 ** level <= this.size ? this.#levels[level]?.[index] : undefined;
   }
 
   /** Siblings from leaf `index` upwards; an index outside the tree is misuse. */

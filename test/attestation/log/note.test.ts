@@ -43,9 +43,9 @@ interface NoteVector {
 }
 
 describeCorpus('signed note vectors', 'standards/vectors/tlog', (directory) => {
-  const read = <T>(file: string): T => JSON.parse(readFileSync(join(directory, file), 'utf8')) as T;
+  const read = (file: string): unknown => JSON.parse(readFileSync(join(directory, file), 'utf8'));
 
-  test.each(read<{ vectors: NoteVector[] }>('signed-note.json').vectors.map((v) => [v.name, v] as const))(
+  test.each((read('signed-note.json') as { vectors: NoteVector[] }).vectors.map((v) => [v.name, v] as const))(
     'note %s',
     async (_name, vector) => {
       const keys = vector.trusted_vkeys.map((vkey) => ed25519Verifier(parseVkey(vkey, sha256), nodeCrypto));
@@ -64,7 +64,7 @@ describeCorpus('signed note vectors', 'standards/vectors/tlog', (directory) => {
     readonly vkey: string;
     readonly valid: boolean;
   }
-  test.each(read<{ vectors: VkeyVector[] }>('vkey.json').vectors.map((v) => [v.name, v] as const))(
+  test.each((read('vkey.json') as { vectors: VkeyVector[] }).vectors.map((v) => [v.name, v] as const))(
     'vkey %s',
     async (_name, { vkey, valid }) => {
       expect((await codeOf(() => parseVkey(vkey, sha256))) === 'accepted').toBe(valid);
@@ -73,9 +73,9 @@ describeCorpus('signed note vectors', 'standards/vectors/tlog', (directory) => {
   );
 
   test('cosignature beside a signature of another type', async () => {
-    const { vectors } = read<{ vectors: { cosigner_vkey: string; checkpoint: string }[] }>(
-      'cosignatures.json',
-    );
+    const { vectors } = read('cosignatures.json') as {
+      vectors: { cosigner_vkey: string; checkpoint: string }[];
+    };
     for (const { cosigner_vkey, checkpoint } of vectors) {
       const vkey = parseVkey(cosigner_vkey, sha256);
       const { time } = await verifyCosignature(parseNote(utf8(checkpoint)), vkey, portableCrypto);
@@ -86,9 +86,11 @@ describeCorpus('signed note vectors', 'standards/vectors/tlog', (directory) => {
   });
 
   test('checkpoints of a C2SP log at every size', async () => {
-    const log = read<{ origin: string; vkey: string; checkpoints: Record<string, string> }>(
-      'tessera-log.json',
-    );
+    const log = read('tessera-log.json') as {
+      origin: string;
+      vkey: string;
+      checkpoints: Record<string, string>;
+    };
     const { publicKey } = parseVkey(log.vkey, sha256);
     for (const [size, text] of Object.entries(log.checkpoints)) {
       const checkpoint = await verifyCheckpoint(utf8(text), log.origin, publicKey, portableCrypto);
