@@ -1,0 +1,142 @@
+import { open, rename, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { hasSystemCode, LogError } from './errors.ts';
+import { makeFolder, syncFolder } from './files.ts';
+
+/** What the journal needs of an open file. */
+export interface JournalFile {
+  /** May write less than it was given; returns how much. */
+  write(bytes: Uint8Array, position: number): Promise<number>;
+  sync(): Promise<void>;
+  truncate(length: number): Promise<void>;
+  /** Device and inode, and length, of what the path names now. */
+  stat(): Promise<FileState>;
+  close(): Promise<void>;
+}
+
+export interface FileState {
+  readonly identity: string;
+  readonly length: number;
+}
+
+export type OpenJournalFile = (path: string) => Promise<JournalFile>;
+
+/** A new empty file of the real file system. */
+export const openJournalFile: OpenJournalFile = async (path) => {
+  const handle = await open(path, 'w');
+  return {
+    write: async (bytes, position) => (await handle.write(bytes, 0, bytes.length, position)).bytesWritten,
+    sync: () => handle.datasync(),
+    truncate: (length) => handle.truncate(length),
+    stat: async () => {
+      const { dev, ino, size } = await stat(path, { bigint: true });
+      return { identity: `${dev.toString()}:${ino.toString()}`, length: Number(size) };
+    },
+    close: () => handle.close(),
+  };
+};
+
+interface OpenFile {
+  readonly file: JournalFile;
+  readonly identity: string;
+}
+
+async function createFile(path: string, openFile: OpenJournalFile): Promise<OpenFile> {
+  const file = await openFile(path);
+  try {
+    await syncFolder(dirname(path));
+    const { identity } = await file.stat();
+    return { file, identity };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/**
+ * The open entry bundle on disk. What is synced is never written again: each append starts at the synced length, and
+ * what a failed one left behind is cut off first. Before and after each append the file must be the one that this
+ * process made, as long as this process left it, else `LOG_DIVERGED`.
+ */
+export class Journal {
+  readonly #path: string;
+  readonly #openFile: OpenJournalFile;
+  #open: OpenFile;
+  #length = 0;
+  /** A failed append may have left bytes behind the synced length. */
+  #torn = false;
+  /** The file has its final name and no new one took its place yet. */
+  #moved = false;
+
+  private constructor(path: string, openFile: OpenJournalFile, open: OpenFile) {
+    this.#path = path;
+    this.#openFile = openFile;
+    this.#open = open;
+  }
+
+  static async create(path: string, openFile: OpenJournalFile): Promise<Journal> {
+    return new Journal(path, openFile, await createFile(path, openFile));
+  }
+
+  /** Appends and syncs. After an error nothing of `bytes` counts, and the same may be appended again. */
+  async append(bytes: Uint8Array): Promise<void> {
+    if (this.#torn) await this.#cut();
+    await this.check();
+    this.#torn = true;
+    const { file } = this.#open;
+    let written = 0;
+    while (written < bytes.length) {
+      written += await file.write(bytes.subarray(written), this.#length + written);
+    }
+    await file.sync();
+    await this.#expect(this.#length + bytes.length);
+    this.#length += bytes.length;
+    this.#torn = false;
+  }
+
+  /** A failed sync may drop pages from memory as if they were clean: they are cut here and written again after. */
+  async #cut(): Promise<void> {
+    await this.#open.file.truncate(this.#length);
+    await this.#open.file.sync();
+    this.#torn = false;
+  }
+
+  /** Refuses as `LOG_DIVERGED` what this process did not leave there. */
+  check(): Promise<void> {
+    return this.#expect(this.#length);
+  }
+
+  async #expect(length: number): Promise<void> {
+    const found = await this.#open.file.stat().catch((error: unknown) => {
+      if (hasSystemCode(error, 'ENOENT')) throw new LogError('LOG_DIVERGED', `${this.#path} is gone`);
+      throw error;
+    });
+    if (found.identity !== this.#open.identity) {
+      throw new LogError('LOG_DIVERGED', `${this.#path} was replaced by another file`);
+    }
+    if (found.length !== length) {
+      const detail = `${this.#path} has ${found.length} bytes where this process left ${length}`;
+      throw new LogError('LOG_DIVERGED', detail);
+    }
+  }
+
+  /** Gives the full bundle its final name and begins a new one. After an error it may be tried again. */
+  async moveTo(bundlePath: string): Promise<void> {
+    if (!this.#moved) {
+      await this.check();
+      await makeFolder(dirname(bundlePath));
+      await rename(this.#path, bundlePath);
+      this.#moved = true;
+    }
+    await syncFolder(dirname(bundlePath));
+    const next = await createFile(this.#path, this.#openFile);
+    await this.#open.file.close();
+    this.#open = next;
+    this.#length = 0;
+    this.#moved = false;
+  }
+
+  close(): Promise<void> {
+    return this.#open.file.close();
+  }
+}
