@@ -1,5 +1,5 @@
 import { Decoder, type Options } from 'cbor-x/decode';
-import { compareBytes, concat, equalBytes, toHex, utf8 } from '../bytes/bytes.ts';
+import { compareBytes, equalBytes, toHex, utf8 } from '../bytes/bytes.ts';
 import { Refusal } from '../errors.ts';
 import { DEFAULT_LIMITS, scanItem, type ScanLimits } from './scan.ts';
 
@@ -12,23 +12,80 @@ export type DcMap = ReadonlyMap<number | string, Dc>;
 
 /** Deterministic encoding. Throws `TypeError` for what `Dc` cannot carry: that is misuse, not bad input. */
 export function encodeDc(value: Dc): Uint8Array {
-  const parts: Uint8Array[] = [];
-  write(value, parts);
-  return concat(...parts);
+  const writer = new Writer();
+  write(value, writer);
+  return writer.finish();
 }
 
-const FALSE = Uint8Array.of(0xf4);
-const TRUE = Uint8Array.of(0xf5);
+/** One growing buffer: every receipt is encoded in the path of its answer. */
+class Writer {
+  #bytes = new Uint8Array(512);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
 
-function write(value: Dc, parts: Uint8Array[]): void {
-  if (typeof value === 'number') parts.push(encodeInteger(value));
-  else if (typeof value === 'string') writeString(3, utf8(value), parts);
-  else if (typeof value === 'boolean') parts.push(value ? TRUE : FALSE);
-  else if (value instanceof Uint8Array) writeString(2, value, parts);
+  /** The shortest head of RFC 8949 section 3: major type and argument. */
+  head(major: number, argument: number): void {
+    this.#reserve(9);
+    const type = major << 5;
+    if (argument < 24) this.byte(type | argument);
+    else if (argument < 0x100) {
+      this.byte(type | 24);
+      this.byte(argument);
+    } else if (argument < 0x10000) {
+      this.byte(type | 25);
+      this.#view.setUint16(this.#advance(2), argument);
+    } else if (argument < 0x1_0000_0000) {
+      this.byte(type | 26);
+      this.#view.setUint32(this.#advance(4), argument);
+    } else {
+      this.byte(type | 27);
+      this.#view.setBigUint64(this.#advance(8), BigInt(argument));
+    }
+  }
+
+  byte(value: number): void {
+    this.#reserve(1);
+    this.#bytes[this.#advance(1)] = value;
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#reserve(value.length);
+    this.#bytes.set(value, this.#advance(value.length));
+  }
+
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.#length);
+  }
+
+  #advance(length: number): number {
+    const start = this.#length;
+    this.#length += length;
+    return start;
+  }
+
+  #reserve(length: number): void {
+    const needed = this.#length + length;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+    this.#view = new DataView(grown.buffer);
+  }
+}
+
+const MAJOR = { unsigned: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5 } as const;
+const FALSE = 0xf4;
+const TRUE = 0xf5;
+
+function write(value: Dc, writer: Writer): void {
+  if (typeof value === 'number') writeInteger(value, writer);
+  else if (typeof value === 'string') writeString(MAJOR.text, utf8(value), writer);
+  else if (typeof value === 'boolean') writer.byte(value ? TRUE : FALSE);
+  else if (value instanceof Uint8Array) writeString(MAJOR.bytes, value, writer);
   else if (isArray(value)) {
-    parts.push(encodeHead(4, value.length));
-    for (const item of value) write(item, parts);
-  } else if (value instanceof Map) writeMap(value as DcMap, parts);
+    writer.head(MAJOR.array, value.length);
+    for (const item of value) write(item, writer);
+  } else if (value instanceof Map) writeMap(value as DcMap, writer);
   else throw new TypeError('not a value of deterministic CBOR');
 }
 
@@ -36,43 +93,37 @@ function isArray(value: Dc): value is readonly Dc[] {
   return Array.isArray(value);
 }
 
-function writeString(major: number, bytes: Uint8Array, parts: Uint8Array[]): void {
-  parts.push(encodeHead(major, bytes.length), bytes);
+function writeString(major: number, bytes: Uint8Array, writer: Writer): void {
+  writer.head(major, bytes.length);
+  writer.bytes(bytes);
 }
 
-function writeMap(map: DcMap, parts: Uint8Array[]): void {
-  const entries = [...map].map(([key, value]) => ({ key: encodeDc(key), value }));
-  entries.sort((a, b) => compareBytes(a.key, b.key));
-  parts.push(encodeHead(5, entries.length));
-  for (const { key, value } of entries) {
-    parts.push(key);
-    write(value, parts);
+function writeMap(map: DcMap, writer: Writer): void {
+  writer.head(MAJOR.map, map.size);
+  for (const [key, value] of [...map].sort(([a], [b]) => compareKeys(a, b))) {
+    write(key, writer);
+    write(value, writer);
   }
 }
 
-function encodeInteger(value: number): Uint8Array {
+/** Bytewise order of the encodings: unsigned, then negative by magnitude, then text by length and bytes. */
+function compareKeys(a: number | string, b: number | string): number {
+  if (typeof a === 'number' && typeof b === 'number') {
+    if (a < 0 === b < 0) return a < 0 ? b - a : a - b;
+    return a < 0 ? 1 : -1;
+  }
+  if (typeof a === 'number') return -1;
+  if (typeof b === 'number') return 1;
+  const [left, right] = [utf8(a), utf8(b)];
+  return left.length - right.length || compareBytes(left, right);
+}
+
+function writeInteger(value: number, writer: Writer): void {
   if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
     throw new TypeError(`${value} is no integer within ±(2^53-1)`);
   }
-  return value >= 0 ? encodeHead(0, value) : encodeHead(1, -1 - value);
-}
-
-/** The shortest head of RFC 8949 section 3: major type and argument. */
-export function encodeHead(major: number, argument: number): Uint8Array {
-  const type = major << 5;
-  if (argument < 24) return Uint8Array.of(type | argument);
-  if (argument < 0x100) return Uint8Array.of(type | 24, argument);
-  if (argument < 0x10000) return Uint8Array.of(type | 25, argument >> 8, argument & 0xff);
-  const head = new Uint8Array(argument < 0x1_0000_0000 ? 5 : 9);
-  const view = new DataView(head.buffer);
-  if (head.length === 5) {
-    head[0] = type | 26;
-    view.setUint32(1, argument);
-  } else {
-    head[0] = type | 27;
-    view.setBigUint64(1, BigInt(argument));
-  }
-  return head;
+  if (value >= 0) writer.head(MAJOR.unsigned, value);
+  else writer.head(MAJOR.negative, -1 - value);
 }
 
 // `int64AsNumber` is missing from the declared options of cbor-x 1.6.

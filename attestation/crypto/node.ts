@@ -1,4 +1,4 @@
-import { constants, createHash, createHmac, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { constants, createHmac, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { CryptoProvider, SignatureScheme } from './provider.ts';
 
@@ -39,7 +39,7 @@ function verifyWith(
 
 /** Cryptography of Node: OpenSSL, signatures checked off the event loop. */
 export const nodeCrypto: CryptoProvider = {
-  hash: (name, bytes) => createHash(name).update(bytes).digest(),
+  hash: (name, bytes) => hash(name, bytes, 'buffer'),
   hmacSha256: (key, bytes) => createHmac('sha256', key).update(bytes).digest(),
   async verify(scheme, spki, data, signature) {
     try {
