@@ -1,0 +1,84 @@
+import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import autocannon from 'autocannon';
+
+/** Sentences of several lengths, so that batches are ragged as real ones are. */
+const SENTENCES = [
+  'hello',
+  'the invoice was paid last week',
+  'a small dog ran across the wet street and barked at the postman',
+  'how long does the battery of this laptop last when I watch films',
+  'The committee decided, after a long debate in which every member spoke twice, to postpone the vote until spring.',
+];
+
+export interface LoadResult {
+  /** Requests per second. */
+  readonly throughput: number;
+  /** Median latency, milliseconds. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly errors: number;
+}
+
+/** Embedding requests at a fixed concurrency for some seconds, from this process. */
+export async function loadEmbeddings(url: string, concurrency: number, seconds: number): Promise<LoadResult> {
+  const result = await autocannon({
+    url,
+    connections: concurrency,
+    duration: seconds,
+    requests: SENTENCES.map((input) => ({
+      method: 'POST',
+      path: '/v1/embeddings',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'glove-sif-100d', input }),
+    })),
+  });
+  return {
+    throughput: result.requests.average,
+    p50: result.latency.p50,
+    p99: result.latency.p99,
+    errors: result.errors + result.non2xx,
+  };
+}
+
+/** Latency of sequential requests, in microsecond steps: autocannon rounds to whole milliseconds. */
+export async function latencyEmbeddings(url: string, requests: number): Promise<number> {
+  const samples: number[] = [];
+  for (let i = 0; i < requests; i++) {
+    const started = performance.now();
+    const response = await fetch(`${url}/v1/embeddings`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'glove-sif-100d', input: SENTENCES[i % SENTENCES.length] }),
+    });
+    await response.arrayBuffer();
+    if (!response.ok) throw new Error(`answered ${response.status}`);
+    samples.push(performance.now() - started);
+  }
+  return median(samples);
+}
+
+/** Median time of appending the bytes of one receipt and syncing them, milliseconds. */
+export function fsyncTime(directory: string, repeats = 300): number {
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, 'fsync-probe');
+  const file = openSync(path, 'w');
+  const entry = Buffer.alloc(900, 1);
+  const samples: number[] = [];
+  for (let i = 0; i < repeats; i++) {
+    const started = performance.now();
+    writeSync(file, entry);
+    fdatasyncSync(file);
+    samples.push(performance.now() - started);
+  }
+  closeSync(file);
+  rmSync(path);
+  return median(samples);
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const [low, high] = [sorted[sorted.length % 2 === 0 ? middle - 1 : middle], sorted[middle]];
+  return ((low ?? 0) + (high ?? 0)) / 2;
+}

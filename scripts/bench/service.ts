@@ -1,0 +1,103 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+const START_LIMIT_MS = 60_000;
+
+/** One service process with a data folder of its own. */
+export interface RunningService {
+  readonly url: string;
+  readonly process: ChildProcess;
+  readonly data: string;
+  stop(): Promise<void>;
+}
+
+/** Starts the built service on a free port; `environment` overrides settings. */
+export async function startService(environment: Record<string, string> = {}): Promise<RunningService> {
+  const data = mkdtempSync(join(process.env['VOUCHSAFE_BENCH_DIR'] ?? tmpdir(), 'vouchsafe-bench-'));
+  const port = await freePort();
+  const child = spawn(process.execPath, [CLI, 'serve', '--port', String(port), '--simulated'], {
+    env: { ...process.env, VOUCHSAFE_DATA_DIRECTORY: data, VOUCHSAFE_LOG_LEVEL: 'warn', ...environment },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const url = `http://127.0.0.1:${port}`;
+  await untilReady(url, child);
+  return {
+    url,
+    process: child,
+    data,
+    async stop() {
+      const closed = new Promise((resolve) => child.once('close', resolve));
+      child.kill('SIGTERM');
+      await closed;
+      rmSync(data, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Resolves when `/readyz` answers 200. */
+export async function untilReady(url: string, child: ChildProcess): Promise<void> {
+  const limit = Date.now() + START_LIMIT_MS;
+  while (Date.now() < limit) {
+    if (child.exitCode !== null) throw new Error(`the service ended with ${child.exitCode}`);
+    const ready = await fetch(`${url}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (ready) return;
+    await delay(10);
+  }
+  throw new Error('the service did not get ready');
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => {
+        if (address && typeof address === 'object') resolve(address.port);
+        else reject(new Error('no port'));
+      });
+    });
+  });
+}
+
+/** Resident and proportional memory of a process and all below it, bytes. Linux only. */
+export function memoryOfTree(pid: number): { readonly rss: number; readonly pss: number } {
+  let [rss, pss] = [0, 0];
+  for (const member of processTree(pid)) {
+    const rollup = readFileSync(`/proc/${member}/smaps_rollup`, 'utf8');
+    rss += kilobytes(rollup, 'Rss');
+    pss += kilobytes(rollup, 'Pss');
+  }
+  return { rss, pss };
+}
+
+function kilobytes(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
+}
+
+function processTree(root: number): readonly number[] {
+  const parents = new Map<number, number>();
+  for (const entry of readdirSync('/proc')) {
+    if (!/^\d+$/.test(entry)) continue;
+    try {
+      const status = readFileSync(`/proc/${entry}/status`, 'utf8');
+      parents.set(Number(entry), Number(/^PPid:\s+(\d+)/m.exec(status)?.[1] ?? 0));
+    } catch {
+      // The process ended between the listing and the reading.
+    }
+  }
+  const tree = [root];
+  for (const member of tree) {
+    for (const [pid, parent] of parents) if (parent === member) tree.push(pid);
+  }
+  return tree;
+}
