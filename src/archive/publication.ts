@@ -67,7 +67,7 @@ export class Publication {
   /** The journal, the newest full tile, the checkpoint and the evidence head on disk must be what memory holds. */
   async #compareDisk(): Promise<void> {
     const { directory, edge, evidence, journal, store } = this.#log;
-    await journal.check();
+    journal.check();
     const open = edge.entriesOf(Math.floor(edge.size / TILE_WIDTH)) ?? [];
     const found = await readFile(join(directory, FILE.journal));
     if (found.compare(encodeBundle(open)) !== 0) throw diverged('the journal');
