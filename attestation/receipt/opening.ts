@@ -6,7 +6,7 @@ import { rootOf } from '../log/memoryTree.ts';
 import type { ReceiptClaims } from './claims.ts';
 import { commit } from './commitment.ts';
 
-/** What the holder of `k` shows: content that the receipt commits to. Absent parts are not checked. */
+/** What the holder of `k` shows: content that the receipt commits to. A part that is absent is refused. */
 export interface Opening {
   /** The key that travelled with the response, exactly 32 bytes. */
   readonly k: Uint8Array;

@@ -1,0 +1,38 @@
+import { stat, readFile } from 'node:fs/promises';
+import { MAX_BUNDLE_BYTES } from '../../attestation/bundle/bundle.ts';
+import { CliError, EXIT } from './exit.ts';
+
+/** Largest file that a command reads, bytes: an attestation answer is base64 of a document and collateral. */
+const MAX_FILE_BYTES = 2 * MAX_BUNDLE_BYTES;
+
+/** Bytes of a file that the caller named. */
+export async function readInput(path: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path);
+    if (size > MAX_FILE_BYTES)
+      throw new CliError(EXIT.unreadable, `${path} is larger than ${MAX_FILE_BYTES} bytes`);
+    return await readFile(path);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+export async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EISDIR: 'it is a folder',
+  EACCES: 'permission denied',
+};
+
+function unreadable(path: string, error: unknown): CliError {
+  if (error instanceof CliError) return error;
+  const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+  return new CliError(EXIT.unreadable, `${path} cannot be read: ${REASONS[code] ?? code}`);
+}

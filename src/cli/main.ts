@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+import { CommanderError, type Command } from 'commander';
+import { newCommand, EXIT_HELP } from './command.ts';
+import { describeError, EXIT, type ExitCode } from './exit.ts';
+import { printable, stderr, wrap } from './terminal.ts';
+import { packageVersion } from './version.ts';
+
+/** Each command is loaded when it is asked for: the relying party's never load the rooms of the service. */
+interface Entry {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+}
+
+const COMMANDS: readonly Entry[] = [
+  {
+    name: 'serve',
+    summary: 'run the service',
+    load: async () => (await import('./serve.ts')).serveCommand(),
+  },
+  {
+    name: 'ask',
+    summary: 'complete a prompt on verified hardware, and check the receipt',
+    load: async () => (await import('./ask.ts')).askCommand(),
+  },
+  {
+    name: 'embed',
+    summary: 'embed a text on verified hardware, and check the receipt',
+    load: async () => (await import('./embed.ts')).embedCommand(),
+  },
+  {
+    name: 'verify',
+    summary: 'judge a bundle, a receipt, evidence or a live service',
+    load: async () => (await import('./verify.ts')).verifyCommand(),
+  },
+  {
+    name: 'inspect',
+    summary: 'show what a file says; nothing is verified',
+    load: async () => (await import('./inspect.ts')).inspectCommand(),
+  },
+  {
+    name: 'policy',
+    summary: 'show and check policies: what a relying party accepts',
+    load: async () => (await import('./policy.ts')).policyCommand(),
+  },
+  {
+    name: 'config',
+    summary: 'show the configuration of the service',
+    load: async () => (await import('./config.ts')).configCommand(),
+  },
+  {
+    name: 'key',
+    summary: 'make API keys',
+    load: async () => (await import('./key.ts')).keyCommand(),
+  },
+];
+
+const EXAMPLES = [
+  ['serve the models of this package on simulated hardware', 'vouchsafe serve'],
+  ['ask it, from another terminal', 'vouchsafe embed --allow-simulated "hello"'],
+  ['judge what was kept of an answer, offline', 'vouchsafe verify answer'],
+] as const;
+
+/** The program with the command that the arguments name; the others stand there with their summary only. */
+async function makeProgram(args: readonly string[]): Promise<Command> {
+  const program = newCommand(
+    'vouchsafe',
+    'An inference server that vouches for every answer, and its verifier',
+    EXAMPLES,
+  )
+    .version(packageVersion())
+    .addHelpText('after', EXIT_HELP);
+  const operands = args.filter((argument) => !argument.startsWith('-'));
+  const named = operands[0] === 'help' ? operands[1] : operands[0];
+  for (const { name, summary, load } of COMMANDS) {
+    program.addCommand(name === named ? await load() : newCommand(name, summary));
+  }
+  return program;
+}
+
+async function run(args: readonly string[]): Promise<ExitCode | undefined> {
+  try {
+    await (await makeProgram(args)).parseAsync(args, { from: 'user' });
+    return undefined;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.accepted : EXIT.misuse;
+    return report(error);
+  }
+}
+
+function report(error: unknown): ExitCode {
+  const { c, columns } = stderr;
+  const described = describeError(error);
+  if (!described) {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    stderr.line(`${c.red('internal error:')} ${text}`);
+    return EXIT.internal;
+  }
+  const [first = '', ...rest] = wrap(described.message, columns - 'error: '.length);
+  stderr.line(`${c.red(c.bold('error:'))} ${first}`);
+  for (const line of rest) stderr.line(`       ${line}`);
+  for (const line of described.advice === undefined ? [] : wrap(described.advice, columns))
+    stderr.line(c.yellow(printable(line)));
+  return described.exit;
+}
+
+// A reader that has seen enough, such as `head`, closes the pipe: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
+});
+
+const exit = await run(process.argv.slice(2));
+if (exit !== undefined) process.exitCode = exit;

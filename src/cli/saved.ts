@@ -1,0 +1,45 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { toBase64Url, toHex } from '../../attestation/bytes/bytes.ts';
+import type { Answer } from '../client/answer.ts';
+import type { ExchangeFlags } from './exchangeFiles.ts';
+import { CliError, EXIT } from './exit.ts';
+
+/** What `--save` writes, and `verify` reads again. */
+const FILE = {
+  bundle: 'bundle.cbor',
+  request: 'request.bin',
+  response: 'response.bin',
+  commitmentKey: 'commitment-key.txt',
+  nonce: 'nonce.txt',
+} as const;
+
+/** Keeps an exchange, so that it can be proved later. The files hold content: they are for the owner's eyes only. */
+export async function saveExchange(folder: string, answer: Answer, bundle: Uint8Array): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const write = (name: string, content: Uint8Array | string) =>
+    writeFile(join(folder, name), content, { mode: 0o600 });
+  await Promise.all([
+    write(FILE.bundle, bundle),
+    write(FILE.request, answer.request),
+    write(FILE.response, answer.body),
+    write(FILE.commitmentKey, `${toBase64Url(answer.k ?? new Uint8Array(0))}\n`),
+    write(FILE.nonce, `${toHex(answer.nonce)}\n`),
+  ]);
+}
+
+/** Bundle and options for a saved folder. Options that the caller gave stay. */
+export async function savedExchange<F extends ExchangeFlags>(folder: string, flags: F): Promise<[string, F]> {
+  const bundle = join(folder, FILE.bundle);
+  if (!existsSync(bundle)) throw new CliError(EXIT.unreadable, `${folder} holds no ${FILE.bundle}`);
+  const nonce = await readFile(join(folder, FILE.nonce), 'utf8').catch(() => undefined);
+  const content = existsSync(join(folder, FILE.commitmentKey))
+    ? {
+        request: join(folder, FILE.request),
+        response: join(folder, FILE.response),
+        commitmentKey: join(folder, FILE.commitmentKey),
+      }
+    : {};
+  return [bundle, { ...content, ...(nonce === undefined ? {} : { nonce: nonce.trim() }), ...flags }];
+}

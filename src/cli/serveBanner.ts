@@ -1,0 +1,102 @@
+import { z } from 'zod';
+import type { Config } from '../config/schema.ts';
+import { keysRequired } from '../config/schema.ts';
+import { packageVersion } from './version.ts';
+import type { Terminal } from './terminal.ts';
+
+/** What the service says of itself, as its clients see it. */
+export interface ServiceFacts {
+  readonly url: string;
+  /** Lower-case hex; undefined where the service did not say. */
+  readonly keysetDigest: string | undefined;
+  /** Undefined where the list needs an API key. */
+  readonly models: readonly { readonly id: string; readonly tasks: readonly string[] }[] | undefined;
+  readonly hardware: string;
+  readonly provider: string;
+  readonly needsKey: boolean;
+}
+
+const keysetSchema = z.object({ digest: z.string() });
+const modelsSchema = z.object({ data: z.array(z.object({ id: z.string(), tasks: z.array(z.string()) })) });
+const readySchema = z.object({ hardware: z.string() });
+
+export async function describeService(url: string, config: Config): Promise<ServiceFacts> {
+  const [keyset, models, ready] = await Promise.all([
+    ask(`${url}/v1/keyset`, keysetSchema),
+    ask(`${url}/v1/models`, modelsSchema),
+    ask(`${url}/readyz`, readySchema),
+  ]);
+  return {
+    url,
+    keysetDigest: keyset?.digest,
+    models: models?.data,
+    hardware: ready?.hardware ?? 'unknown',
+    provider: config.engine.provider,
+    needsKey: keysRequired(config),
+  };
+}
+
+async function ask<T>(url: string, schema: z.ZodType<T>): Promise<T | undefined> {
+  try {
+    const response = await fetch(url);
+    return schema.safeParse(await response.json()).data;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A dozen lines: where it is, what it serves, what it proves, how to try it. */
+export function bannerLines(
+  { c }: Terminal,
+  facts: ServiceFacts,
+  notices: readonly string[],
+): readonly string[] {
+  const row = (name: string, value: string) => `  ${c.dim(name.padEnd(9))} ${value}`;
+  const models = facts.models?.map(({ id, tasks }) => `${id} ${c.dim(`(${tasks.join(', ')})`)}`) ?? [
+    c.dim('listed with an API key'),
+  ];
+  const simulated = facts.hardware === 'SIMULATED';
+  return [
+    '',
+    `${c.bold('Vouchsafe')} ${packageVersion()} ${c.green('is ready')}`,
+    '',
+    row('address', c.cyan(facts.url)),
+    ...(models.length > 0 ? models : [c.yellow('none')]).map((model, i) =>
+      row(i === 0 ? 'models' : '', model),
+    ),
+    row('provider', facts.provider),
+    row('hardware', simulated ? c.yellow(c.bold('SIMULATED hardware: proves nothing')) : facts.hardware),
+    row('keyset', facts.keysetDigest ?? 'unknown'),
+    ...notices.filter((line) => !line.startsWith('SIMULATED')).map((line) => row('note', c.yellow(line))),
+    '',
+    ...tryLines(c, facts, simulated).map((line) => (line === '' ? line : `  ${line}`)),
+    '',
+  ];
+}
+
+function tryLines(
+  c: Terminal['c'],
+  { url, models, needsKey }: ServiceFacts,
+  simulated: boolean,
+): readonly string[] {
+  const at = url === 'http://127.0.0.1:8080' ? '' : ` --url ${url}`;
+  const accept = simulated ? ' --allow-simulated' : ' --policy policy.json';
+  const key = needsKey ? ' -H "Authorization: Bearer $VOUCHSAFE_API_KEY"' : '';
+  const first = (task: string) => models?.find(({ tasks }) => tasks.includes(task))?.id;
+  // Who may not list the models does not know what they can do.
+  const can = (task: string) => models === undefined || first(task) !== undefined;
+  const [path, field, model] = can('embed')
+    ? ['embeddings', 'input', first('embed')]
+    : ['completions', 'prompt', first('generate')];
+  const body = JSON.stringify({ model: model ?? 'MODEL', [field]: 'hello' });
+  return [
+    c.dim('Try it, sealed and checked:'),
+    ...(can('embed') ? [`vouchsafe embed${at}${accept} "hello"`] : []),
+    ...(can('generate') ? [`vouchsafe ask${at}${accept} "Once upon a time"`] : []),
+    `vouchsafe verify${accept} ${url}`,
+    '',
+    c.dim('Or in the clear, with any client of the OpenAI API:'),
+    `curl -i ${url}/v1/${path}${key} -H 'Content-Type: application/json' \\`,
+    `  -d '${body}'`,
+  ];
+}

@@ -1,0 +1,130 @@
+import { CHECKS, type Check } from '../../attestation/checks.ts';
+import { REFUSALS, type RefusalCode } from '../../attestation/errors.ts';
+import { isWarning, type Decision, type Verdict } from '../../attestation/verdict/verdict.ts';
+import { printable, wrap, type Terminal } from './terminal.ts';
+
+export interface VerdictStyle {
+  /** Give the reason of checks that passed, too. */
+  readonly verbose: boolean;
+}
+
+const ID_COLUMNS = 24;
+const INDENT = 2;
+/** Symbol, space, id, two spaces. */
+const TEXT_START = INDENT + 2 + ID_COLUMNS + 2;
+
+/** A whole verdict for people: checks by subject, what is not excluded, and the decision as the last line. */
+export function printVerdict(terminal: Terminal, verdict: Verdict, style: VerdictStyle): void {
+  const limits = verdict.checks.filter(({ code }) => code === 'NOT_EXCLUDED');
+  for (const [subject, checks] of bySubject(verdict.checks.filter((check) => !limits.includes(check)))) {
+    terminal.line(terminal.c.bold(printable(subject)));
+    for (const check of checks) printCheck(terminal, check, style);
+    terminal.line();
+  }
+  printLimits(terminal, limits);
+  printSimulated(terminal, verdict);
+  printDecision(terminal, verdict);
+}
+
+/** Subjects in the order of their first check. */
+function bySubject(checks: readonly Check[]): ReadonlyMap<string, readonly Check[]> {
+  const groups = new Map<string, Check[]>();
+  for (const check of checks) groups.set(check.subject, [...(groups.get(check.subject) ?? []), check]);
+  return groups;
+}
+
+function printCheck(terminal: Terminal, check: Check, { verbose }: VerdictStyle): void {
+  const { c } = terminal;
+  const symbol = {
+    pass: c.green('✓'),
+    fail: c.red('✗'),
+    skip: isWarning(check) ? c.yellow('!') : c.dim('–'),
+  };
+  const head = `${' '.repeat(INDENT)}${symbol[check.result]} ${check.id.padEnd(ID_COLUMNS)}  `;
+  const [first = '', ...rest] = checkLines(terminal, check, verbose);
+  terminal.line(`${head}${first}`);
+  for (const line of rest) terminal.line(`${' '.repeat(TEXT_START)}${line}`);
+}
+
+function checkLines({ c, columns }: Terminal, check: Check, verbose: boolean): readonly string[] {
+  const width = columns - TEXT_START;
+  const lines = (text: string, color: (line: string) => string) => wrap(text, width).map(color);
+  const plain = (line: string) => line;
+  switch (check.result) {
+    case 'pass': {
+      const reason = verbose || check.code !== 'OK' ? lines(reasonOf(check), c.dim) : [];
+      return [...lines(check.proves, plain), ...reason];
+    }
+    case 'fail':
+      return [
+        c.red(c.bold(check.code)),
+        ...lines(check.reason, plain),
+        ...lines(REFUSALS[check.code as RefusalCode], c.yellow),
+      ];
+    case 'skip':
+      if (check.code === 'NOT_REACHED') return lines(check.reason, c.dim);
+      return [
+        ...lines(`${check.code}: ${check.reason}`, isWarning(check) ? c.yellow : c.dim),
+        ...warningAdvice(check, lines, c.yellow),
+      ];
+  }
+}
+
+function reasonOf({ code, reason }: Check): string {
+  return code === 'OK' ? reason : `${code}: ${reason}`;
+}
+
+function warningAdvice(
+  check: Check,
+  lines: (text: string, color: (line: string) => string) => readonly string[],
+  color: (line: string) => string,
+): readonly string[] {
+  return isWarning(check) ? lines(REFUSALS[check.code as RefusalCode], color) : [];
+}
+
+function printLimits(terminal: Terminal, limits: readonly Check[]): void {
+  if (limits.length === 0) return;
+  terminal.line(terminal.c.bold('not excluded by any check here'));
+  for (const { id, reason } of limits) {
+    const [first = '', ...rest] = wrap(CHECKS[id], terminal.columns - INDENT - 2);
+    terminal.line(`  ${terminal.c.yellow('·')} ${first}`);
+    for (const line of rest) terminal.line(`    ${line}`);
+    for (const line of wrap(reason, terminal.columns - INDENT - 2))
+      terminal.line(`    ${terminal.c.dim(line)}`);
+  }
+  terminal.line();
+}
+
+export function printSimulated(terminal: Terminal, { simulated }: Verdict): void {
+  if (simulated.length === 0) return;
+  const { c } = terminal;
+  const badge = c.yellow(c.inverse(c.bold(' SIMULATED ')));
+  terminal.line(
+    `${badge} ${c.yellow(`${simulated.join(' and ')}: this hardware is simulated and proves nothing`)}`,
+  );
+}
+
+const DECISIONS: Readonly<Record<Decision, string>> = {
+  accepted: 'ACCEPTED',
+  refused: 'REFUSED',
+  'not-judged': 'NOT JUDGED',
+};
+
+/** The decision on one line, without anything else. */
+export function decisionLine({ c }: Pick<Terminal, 'c'>, verdict: Verdict): string {
+  const count = (result: Check['result']) => verdict.checks.filter((check) => check.result === result).length;
+  const warning = verdict.tier === 'warning' ? ' with a warning' : '';
+  const colors = { accepted: warning ? c.yellow : c.green, refused: c.red, 'not-judged': c.yellow };
+  const word = colors[verdict.decision](c.bold(`${DECISIONS[verdict.decision]}${warning}`));
+  const grave = verdict.checks.filter((check) => check.result === 'fail' || isWarning(check));
+  const codes = [...new Set(grave.map(({ code }) => code))];
+  const why = codes.length > 0 ? ` (${codes.join(', ')})` : '';
+  const counts = `${count('pass')} passed, ${count('fail')} failed, ${count('skip')} skipped`;
+  return `${word}${why} ${c.dim(`· ${counts}`)}`;
+}
+
+function printDecision(terminal: Terminal, verdict: Verdict): void {
+  terminal.line(decisionLine(terminal, verdict));
+  const under = `judged for ${verdict.judgedAt} under policy ${verdict.policyDigest.slice(0, 16)}…`;
+  terminal.line(terminal.c.dim(under));
+}

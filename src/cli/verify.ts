@@ -1,0 +1,194 @@
+import type { Command } from 'commander';
+import { appraiseBundle, appraiseEvidence, appraiseReceipt } from '../../attestation/appraise.ts';
+import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
+import type { AppraisalContext } from '../../attestation/evidence/context.ts';
+import type { Exchange } from '../../attestation/receipt/appraise.ts';
+import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
+import { toEar } from '../../attestation/verdict/ear.ts';
+import type { Verdict } from '../../attestation/verdict/verdict.ts';
+import { fetchAttestation, freshNonce, mergeCollateral, parseAttestation } from '../client/attestation.ts';
+import { serviceAt } from '../client/http.ts';
+import { newCommand, EXIT_HELP } from './command.ts';
+import { exchangeOf, nonceOf, timeOf, type ExchangeFlags } from './exchangeFiles.ts';
+import { CliError, EXIT, exitOfDecision } from './exit.ts';
+import { isFolder, readInput } from './files.ts';
+import { addJudgingOptions, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
+import { KIND_NAMES, kindOf } from './material.ts';
+import { receiptRows, type Row } from './receiptText.ts';
+import { savedExchange } from './saved.ts';
+import { printable, stdout, wrap } from './terminal.ts';
+import { printVerdict } from './verdictText.ts';
+import { packageVersion } from './version.ts';
+
+interface VerifyFlags extends JudgingFlags, ExchangeFlags {
+  readonly at?: string;
+  readonly receipt?: string;
+  readonly evidence?: string;
+  readonly ear?: boolean;
+  readonly json?: boolean;
+  readonly verbose?: boolean;
+}
+
+/** What was judged, and what came of it. */
+interface Judged {
+  /** Such as `bundle answer.cbor`. */
+  readonly input: string;
+  readonly verdict: Verdict;
+  readonly claims?: ReceiptClaims | undefined;
+  /** What would make the verdict say more. */
+  readonly hints: readonly string[];
+}
+
+const EXAMPLES = [
+  [
+    'a bundle, offline, with the content that it vouches for',
+    'vouchsafe verify bundle.cbor --request request.bin --response response.bin --commitment-key commitment-key.txt',
+  ],
+  ['everything that `vouchsafe ask --save answer` wrote', 'vouchsafe verify answer'],
+  [
+    'a live service: asks for evidence with a fresh nonce',
+    'vouchsafe verify https://inference.example --policy policy.json',
+  ],
+  ['as it was on a day', 'vouchsafe verify bundle.cbor --at 2026-11-21T12:00:00Z'],
+] as const;
+
+export function verifyCommand(): Command {
+  const command = newCommand(
+    'verify',
+    'Judge a bundle, a receipt, an evidence document or a live service',
+    EXAMPLES,
+  )
+    .argument('[target]', 'file, folder written by --save, or address of a service')
+    .option('--receipt <file>', 'receipt, to be judged with --evidence')
+    .option('--evidence <file>', 'the evidence document or attestation answer that the receipt cites')
+    .option('--nonce <hex>', 'the nonce that you chose: of the evidence, or of the request of a receipt')
+    .option('--request <file>', 'body of the request, as it was before sealing')
+    .option('--response <file>', 'body of the response, as it was after opening')
+    .option('--commitment-key <file|base64url>', 'the key `k` that came with the response')
+    .option('--at <time>', 'judge for this time, ISO 8601 (default: now)');
+  return addJudgingOptions(command)
+    .option('--verbose', 'give the reason of checks that passed, too')
+    .option('--json', 'print the verdict as JSON')
+    .option('--ear', 'print the verdict as claims of an EAT attestation result (EAR)')
+    .addHelpText('after', EXIT_HELP)
+    .action(runVerify);
+}
+
+async function runVerify(target: string | undefined, flags: VerifyFlags): Promise<void> {
+  const judged = await judge(target, flags);
+  const { verdict } = judged;
+  if (flags.ear) stdout.json(toEar(verdict, packageVersion()));
+  else if (flags.json) stdout.json({ input: judged.input, verdict, hints: judged.hints });
+  else printJudged(judged, flags.verbose ?? false);
+  process.exitCode = exitOfDecision(verdict.decision);
+}
+
+function printJudged({ input, verdict, claims, hints }: Judged, verbose: boolean): void {
+  const { c } = stdout;
+  stdout.line(c.bold(printable(input)));
+  for (const [name, value] of claims ? receiptRows(claims) : ([] as readonly Row[])) {
+    stdout.line(`  ${c.dim(name.padEnd(10))} ${printable(value)}`);
+  }
+  stdout.line();
+  printVerdict(stdout, verdict, { verbose });
+  for (const hint of hints)
+    for (const line of wrap(`hint: ${hint}`, stdout.columns)) stdout.line(c.cyan(line));
+}
+
+async function judge(target: string | undefined, flags: VerifyFlags): Promise<Judged> {
+  if (target === undefined) return judgeLooseReceipt(flags);
+  if (/^https?:\/\//.test(target)) return judgeService(target, flags);
+  if (await isFolder(target)) return judge(...(await savedExchange(target, flags)));
+  return judgeFile(target, flags);
+}
+
+async function contextOf(flags: VerifyFlags): Promise<AppraisalContext> {
+  const [policy, collateral] = await Promise.all([policyOf(flags), collateralOf(flags)]);
+  return { policy, collateral, anchors: DEFAULT_ANCHORS, now: timeOf(flags.at), crypto: nodeCrypto };
+}
+
+async function judgeFile(path: string, flags: VerifyFlags): Promise<Judged> {
+  const bytes = await readInput(path);
+  const kind = kindOf(bytes);
+  if (kind === 'bundle') return judgeBundle(path, bytes, flags);
+  if (kind === 'receipt') return judgeReceipt(path, bytes, flags);
+  if (kind === 'attestation' || kind === 'document') return judgeEvidence(path, bytes, flags);
+  throw unfit(path, kind);
+}
+
+function unfit(path: string, kind: keyof typeof KIND_NAMES): CliError {
+  if (kind === 'unknown') return new CliError(EXIT.unreadable, `${path} is no file that is known here`);
+  const advice =
+    'Verify a bundle, a receipt with its evidence, or an evidence document. `vouchsafe inspect` shows the file.';
+  return new CliError(EXIT.misuse, `${path} is a ${KIND_NAMES[kind]}: alone it vouches for nothing`, advice);
+}
+
+async function judgeBundle(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {
+  const exchange = await exchangeOf(flags);
+  const { verdict, receipt } = await appraiseBundle(bytes, exchange, await contextOf(flags));
+  return { input: `bundle ${path}`, verdict, claims: receipt?.claims, hints: contentHints(exchange) };
+}
+
+function contentHints({ opening }: Exchange): readonly string[] {
+  const missing = '--request, --response and --commitment-key check that the receipt is of this content';
+  return opening ? [] : [`no content was compared: ${missing}`];
+}
+
+async function judgeEvidence(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {
+  const context = await contextOf(flags);
+  const nonce = nonceOf(flags.nonce);
+  const read = readEvidence(bytes);
+  const collateral = mergeCollateral(context.collateral, read.collateral);
+  const proof = nonce && { nonce, ...read.place };
+  const { verdict } = await appraiseEvidence(read.document, proof, { ...context, collateral });
+  const answers = read.answers === undefined ? '' : ` (it says that it answers ${read.answers})`;
+  const hints = nonce
+    ? []
+    : [`--nonce takes the nonce that you chose${answers}; without it the evidence may be old`];
+  return { input: `${KIND_NAMES[kindOf(bytes)]} ${path}`, verdict, hints };
+}
+
+/** A bare document does not say where it holds a nonce: an asker who was alone is number 0 of 1. */
+function readEvidence(bytes: Uint8Array) {
+  if (kindOf(bytes) === 'attestation') return parseAttestation(bytes);
+  const collateral = { rims: new Map<string, Uint8Array>(), crls: [] };
+  return { document: bytes, place: { index: 0, path: [] }, answers: undefined, collateral };
+}
+
+async function judgeLooseReceipt(flags: VerifyFlags): Promise<Judged> {
+  if (flags.receipt !== undefined) return judgeReceipt(flags.receipt, await readInput(flags.receipt), flags);
+  throw new CliError(EXIT.misuse, 'nothing to verify was named', 'See `vouchsafe verify --help`.');
+}
+
+async function judgeReceipt(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {
+  if (flags.evidence === undefined) {
+    const advice =
+      'Name the evidence document that it cites with --evidence FILE, or fetch the bundle of the receipt, which holds both.';
+    throw new CliError(
+      EXIT.misuse,
+      'a receipt alone cannot be judged: its key is vouched for by evidence',
+      advice,
+    );
+  }
+  const read = readEvidence(await readInput(flags.evidence));
+  const exchange = await exchangeOf(flags);
+  const context = await contextOf(flags);
+  const collateral = mergeCollateral(context.collateral, read.collateral);
+  const result = await appraiseReceipt(bytes, read.document, exchange, { ...context, collateral });
+  const covered = 'a bundle also shows the later hardware report that covers the receipt';
+  const hints = [...contentHints(exchange), covered];
+  return { input: `receipt ${path}`, verdict: result.verdict, claims: result.receipt?.claims, hints };
+}
+
+async function judgeService(url: string, flags: VerifyFlags): Promise<Judged> {
+  if (flags.nonce !== undefined)
+    throw new CliError(EXIT.misuse, 'a live service is asked with a fresh nonce');
+  const context = await contextOf(flags);
+  const nonce = freshNonce();
+  const attestation = await fetchAttestation(serviceAt(url, fetch, undefined), nonce);
+  const collateral = mergeCollateral(context.collateral, attestation.collateral);
+  const proof = { nonce, ...attestation.place };
+  const { verdict } = await appraiseEvidence(attestation.document, proof, { ...context, collateral });
+  return { input: `service ${url}`, verdict, hints: [] };
+}

@@ -1,0 +1,47 @@
+import type { Verdict } from '../../attestation/verdict/verdict.ts';
+
+/** Why the client gave no answer, with what a person can do about it. Codes are stable. */
+export const CLIENT_ERRORS = {
+  UNREACHABLE: 'No answer came. Check the address and that the service runs.',
+  BAD_ANSWER: 'The answer is not in the form of this service. Check the address and the proxies before it.',
+  REQUEST_REJECTED:
+    'The service, or a box before it, turned the request away outside the seal. What it says is not vouched for.',
+  EVIDENCE_REFUSED: 'The evidence does not meet the policy. Nothing was sent.',
+  EVIDENCE_NOT_JUDGED:
+    'The evidence cannot be judged: reference values or collateral are missing. Nothing was sent.',
+  KEYSET_CHANGED: 'The service no longer has the keys of the verified evidence. Connect again.',
+  RESPONSE_REFUSED: 'The sealed response was cut, altered, moved or is of another request. Do not use it.',
+  RECEIPT_MISSING: 'The answer came without a receipt: nothing vouches for it.',
+  RECEIPT_REFUSED: 'The receipt does not vouch for this exchange under the policy.',
+  RECEIPT_NOT_JUDGED: 'The receipt cannot be judged: reference values or collateral are missing.',
+  UNBOUND_REFUSED: 'Without the seal, requests go to this machine only. Leave out the plain channel.',
+} as const;
+
+export type ClientErrorCode = keyof typeof CLIENT_ERRORS;
+
+export interface ClientErrorDetails extends ErrorOptions {
+  /** The verdict behind a refusal. */
+  readonly verdict?: Verdict;
+  /** HTTP status of a request that was turned away. */
+  readonly status?: number;
+}
+
+/** Every failure of the client that is not misuse. */
+export class ClientError extends Error {
+  readonly code: ClientErrorCode;
+  readonly verdict: Verdict | undefined;
+  readonly status: number | undefined;
+
+  constructor(code: ClientErrorCode, message: string, details: ClientErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'ClientError';
+    this.code = code;
+    this.verdict = details.verdict;
+    this.status = details.status;
+  }
+
+  /** What a person can do about it. */
+  get advice(): string {
+    return CLIENT_ERRORS[this.code];
+  }
+}
