@@ -1,0 +1,28 @@
+/** Every reason for which a configuration is refused, with what a person can do about it. The codes are stable. */
+export const CONFIG_ERRORS = {
+  CONFIG_UNREADABLE: 'The configuration file cannot be read. Check the path and its permissions.',
+  CONFIG_MALFORMED: 'The configuration file is one JSON object. Correct it.',
+  CONFIG_INVALID: 'A setting has a value that it cannot have. `vouchsafe config print` lists all settings.',
+  CONFIG_UNKNOWN: 'No setting has this name. `vouchsafe config print` lists all settings.',
+  COLLECTOR_MISSING:
+    'This machine has hardware whose evidence this release cannot collect; it will in a later one. For development, start with --simulated.',
+  KEYS_MISSING:
+    'Beyond this machine the API needs keys. Add one with `vouchsafe key new`, or set keys.required to "never" to serve everybody.',
+} as const;
+
+export type ConfigErrorCode = keyof typeof CONFIG_ERRORS;
+
+export class ConfigError extends Error {
+  readonly code: ConfigErrorCode;
+
+  constructor(code: ConfigErrorCode, message: string) {
+    super(message);
+    this.name = 'ConfigError';
+    this.code = code;
+  }
+
+  /** What a person can do about it. */
+  get advice(): string {
+    return CONFIG_ERRORS[this.code];
+  }
+}

@@ -1,0 +1,228 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { PACKAGE_ROOT } from './package.ts';
+
+/** Covered by the digest that receipts state: the setting decides outputs, or what is vouched for and how. */
+const MEASURED = { measured: true } as const;
+
+const apiKey = z.strictObject({
+  /** Tenant: receipts commit to it. */
+  name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
+  /** Of the key's UTF-8 text, in lower-case hex. */
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+
+const apiKeys = z
+  .array(apiKey)
+  .max(10_000)
+  .refine((keys) => new Set(keys.map(({ name }) => name)).size === keys.length, 'a name is given twice')
+  .refine((keys) => new Set(keys.map(({ sha256 }) => sha256)).size === keys.length, 'a key is given twice');
+
+/** Sections and settings; what each means is in `description`. */
+export const SECTIONS = {
+  server: z.strictObject({
+    host: z
+      .string()
+      .min(1)
+      .max(255)
+      .default('127.0.0.1')
+      .meta({ description: 'Address to listen on. Beyond loopback the API needs keys.' }),
+    port: z.int().min(0).max(65_535).default(8080).meta({ description: 'Port; 0 takes a free one.' }),
+    name: z
+      .string()
+      .regex(/^[A-Za-z0-9.-]{1,190}$/)
+      .default('localhost')
+      .meta({ description: 'Host name in the origin of the log.' }),
+  }),
+  models: z.strictObject({
+    directory: z
+      .string()
+      .min(1)
+      .default(join(PACKAGE_ROOT, 'models'))
+      .meta({ description: 'Folder of the models.' }),
+  }),
+  engine: z.strictObject({
+    provider: z
+      .enum(['auto', 'cpu', 'cuda'])
+      .default('auto')
+      .meta({ description: 'Where models run. auto: CUDA where it loads, else the CPU.', ...MEASURED }),
+    threads: z
+      .int()
+      .min(0)
+      .max(1024)
+      .default(0)
+      .meta({ description: 'Threads of one operator; 0: all cores.', ...MEASURED }),
+  }),
+  data: z.strictObject({
+    directory: z
+      .string()
+      .min(1)
+      .default('data')
+      .meta({ description: 'Folder of the logs of all instances.' }),
+  }),
+  keys: z.strictObject({
+    apiKeys: apiKeys
+      .default([])
+      .meta({ description: 'API keys: a name and the SHA-256 of each.', secret: true }),
+    adminKeySha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional()
+      .meta({ description: 'SHA-256 of the key that reads the metrics.', secret: true }),
+    required: z
+      .enum(['auto', 'always', 'never'])
+      .default('auto')
+      .meta({
+        description: 'Whether requests need a key. auto: yes, except on loopback without any key.',
+        ...MEASURED,
+      }),
+  }),
+  limits: z.strictObject({
+    bodyBytes: z
+      .int()
+      .min(1024)
+      .max(32 * 1024 * 1024)
+      .default(8 * 1024 * 1024)
+      .meta({ description: 'Largest body of a request.', ...MEASURED }),
+    headerBytes: z
+      .int()
+      .min(4096)
+      .max(48 * 1024)
+      .default(16 * 1024)
+      .meta({ description: 'Largest head of a request.' }),
+    concurrency: z
+      .int()
+      .min(1)
+      .max(4096)
+      .default(64)
+      .meta({ description: 'Requests that are worked on at once.' }),
+    queue: z
+      .int()
+      .min(0)
+      .max(65_536)
+      .default(256)
+      .meta({ description: 'Requests that wait; more get a 429.' }),
+    requestTimeoutMs: z
+      .int()
+      .min(100)
+      .max(3_600_000)
+      .default(60_000)
+      .meta({ description: 'Longest time until the answer.', ...MEASURED }),
+    shutdownTimeoutMs: z
+      .int()
+      .min(0)
+      .max(600_000)
+      .default(10_000)
+      .meta({ description: 'How long a stop waits for requests in flight.' }),
+  }),
+  receipts: z.strictObject({
+    enabled: z
+      .boolean()
+      .default(true)
+      .meta({
+        description: 'false only for benchmarks: answers are then vouched for by nothing.',
+        ...MEASURED,
+      }),
+    algorithm: z
+      .enum(['ES256', 'Ed25519'])
+      .default('ES256')
+      .meta({ description: 'Signature of receipts.', ...MEASURED }),
+    epochSeconds: z
+      .int()
+      .min(1)
+      .max(604_800)
+      .default(60)
+      .meta({ description: 'An epoch ends after this time while a receipt is uncovered.', ...MEASURED }),
+    epochReceipts: z
+      .int()
+      .min(1)
+      .max(1_000_000_000)
+      .default(10_000)
+      .meta({ description: 'An epoch ends with this many uncovered receipts.', ...MEASURED }),
+    maxEvidenceAgeSeconds: z
+      .int()
+      .min(1)
+      .max(604_800)
+      .default(3600)
+      .meta({ description: 'No receipts under evidence that is older and cannot be renewed.', ...MEASURED }),
+    keysetDays: z
+      .int()
+      .min(1)
+      .max(3650)
+      .default(30)
+      .meta({
+        description: 'Life of the keys. No receipts afterwards; a restart makes new keys.',
+        ...MEASURED,
+      }),
+  }),
+  log: z.strictObject({
+    level: z
+      .enum(['error', 'warn', 'info', 'debug'])
+      .default('info')
+      .meta({ description: 'Least level that is written; debug has a line for every request.' }),
+    format: z.enum(['json', 'pretty']).default('json').meta({ description: 'Form of a line.' }),
+  }),
+  hardware: z.strictObject({
+    collector: z
+      .enum(['auto', 'simulated'])
+      .default('auto')
+      .meta({
+        description: 'auto: simulated only where nothing looks like a TEE or an NVIDIA device.',
+        ...MEASURED,
+      }),
+    gpus: z
+      .int()
+      .min(0)
+      .max(64)
+      .default(1)
+      .meta({ description: 'Number of simulated GPUs.', ...MEASURED }),
+  }),
+} as const;
+
+export const CONFIG_SCHEMA = z.strictObject(SECTIONS);
+
+export type Config = z.infer<typeof CONFIG_SCHEMA>;
+
+/** What the schema says of one setting. */
+export interface Setting {
+  readonly section: keyof typeof SECTIONS;
+  readonly name: string;
+  readonly schema: z.ZodType;
+  readonly description: string;
+  readonly measured: boolean;
+  /** Never printed. */
+  readonly secret: boolean;
+  /** Variable of the environment that overrides it. */
+  readonly variable: string;
+}
+
+/** All settings, in the order in which they are printed. */
+export const SETTINGS: readonly Setting[] = Object.entries(SECTIONS).flatMap(([section, schema]) =>
+  Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, setting]) =>
+    toSetting(section as Setting['section'], name, setting),
+  ),
+);
+
+function toSetting(section: Setting['section'], name: string, schema: z.ZodType): Setting {
+  const meta = schema.meta() ?? {};
+  return {
+    section,
+    name,
+    schema,
+    description: meta.description ?? '',
+    measured: meta['measured'] === true,
+    secret: meta['secret'] === true,
+    variable: `VOUCHSAFE_${section}_${name.replaceAll(/[A-Z]/g, '_$&')}`.toUpperCase(),
+  };
+}
+
+/** Whether requests need an API key. With keys but on loopback they do: a proxy may stand before it. */
+export function keysRequired({ server, keys }: Config): boolean {
+  if (keys.required !== 'auto') return keys.required === 'always';
+  return keys.apiKeys.length > 0 || !isLoopback(server.host);
+}
+
+/** True for addresses that only this machine reaches. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}

@@ -1,0 +1,108 @@
+import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { dialectOf, errorBody } from './dialect.ts';
+import { type Action, endpoint, failureHead, json } from './endpoint.ts';
+import { ServiceError } from './errors.ts';
+import { OPENAPI } from './openapi.ts';
+import { PlainReply } from './reply.ts';
+import { attestation, keyset } from './routes/attestation.ts';
+import { COMPLETIONS } from './routes/completions.ts';
+import { EMBEDDINGS } from './routes/embeddings.ts';
+import { livez, readyz } from './routes/health.ts';
+import { INFER } from './routes/infer.ts';
+import { inferenceEndpoint } from './routes/inference.ts';
+import { metrics } from './routes/metrics.ts';
+import { listModels, retrieveModel } from './routes/models.ts';
+import { live, modelMetadata, modelReady, ready, serverMetadata } from './routes/oip.ts';
+import { bundle, receipt } from './routes/receipts.ts';
+import type { Service } from './service.ts';
+
+interface Route {
+  readonly method: 'get' | 'post';
+  readonly path: string;
+  readonly handler: RequestHandler;
+}
+
+/** The HTTP API. Inference comes first: each route before it would cost every request. */
+export function createApp(service: Service): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.set('query parser', 'simple');
+  const routes = [...inferenceRoutes(service), ...otherRoutes(service)];
+  for (const { method, path, handler } of routes) app[method](path, handler);
+  for (const path of new Set(routes.map((route) => route.path))) {
+    const methods = routes.filter((route) => route.path === path).map(({ method }) => method.toUpperCase());
+    app.all(path, refuseMethod(methods));
+  }
+  app.use(((request) => {
+    throw new ServiceError('NOT_FOUND', `nothing answers ${request.method} here`);
+  }) satisfies RequestHandler);
+  app.use(answerStray);
+  return app;
+}
+
+function inferenceRoutes(service: Service): readonly Route[] {
+  const infer = inferenceEndpoint(service, 'infer', INFER);
+  return [
+    { method: 'post', path: '/v1/embeddings', handler: inferenceEndpoint(service, 'embeddings', EMBEDDINGS) },
+    {
+      method: 'post',
+      path: '/v1/completions',
+      handler: inferenceEndpoint(service, 'completions', COMPLETIONS),
+    },
+    { method: 'post', path: '/v2/models/:model/infer', handler: infer },
+    { method: 'post', path: '/v2/models/:model/versions/:version/infer', handler: infer },
+  ];
+}
+
+function otherRoutes(service: Service): readonly Route[] {
+  const get = (path: string, route: string, action: Action): Route => {
+    const handler = endpoint(service, { route, dialect: dialectOf(path) }, action);
+    return { method: 'get', path, handler };
+  };
+  const describe = modelMetadata(service);
+  const isReady = modelReady(service);
+  return [
+    get('/v1/attestation', 'attestation', attestation(service)),
+    get('/v1/receipts/:id', 'receipt', receipt(service)),
+    get('/v1/receipts/:id/bundle', 'bundle', bundle(service)),
+    get('/v1/keyset', 'keyset', keyset(service)),
+    get('/v1/models', 'models', listModels(service)),
+    get('/v1/models/:model', 'model', retrieveModel(service)),
+    get('/v2', 'server', serverMetadata(service)),
+    get('/v2/health/live', 'live', live()),
+    get('/v2/health/ready', 'ready', ready(service)),
+    get('/v2/models/:model', 'model', describe),
+    get('/v2/models/:model/versions/:version', 'model', describe),
+    get('/v2/models/:model/ready', 'model ready', isReady),
+    get('/v2/models/:model/versions/:version/ready', 'model ready', isReady),
+    get('/livez', 'livez', livez()),
+    get('/readyz', 'readyz', readyz(service)),
+    get('/metrics', 'metrics', metrics(service)),
+    get('/openapi.json', 'openapi', () => json(OPENAPI)),
+  ];
+}
+
+function refuseMethod(methods: readonly string[]): RequestHandler {
+  return (_request, response) => {
+    response.setHeader('allow', methods.join(', '));
+    throw new ServiceError('METHOD_NOT_ALLOWED', 'this path has other methods');
+  };
+}
+
+/** Answers what no route took: unknown paths, other methods, paths that are no URI. */
+const answerStray: ErrorRequestHandler = (error: unknown, request, response, next) => {
+  if (response.headersSent) {
+    next(error);
+    return;
+  }
+  const failure =
+    error instanceof ServiceError ? error : new ServiceError('PATH_INVALID', 'the path cannot be decoded');
+  sendFailure(request, response, failure);
+};
+
+function sendFailure(request: IncomingMessage, response: ServerResponse, failure: ServiceError): void {
+  response.setHeader('x-content-type-options', 'nosniff');
+  new PlainReply(response).send(failureHead(failure), errorBody(dialectOf(request.url ?? ''), failure));
+}

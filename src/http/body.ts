@@ -1,0 +1,47 @@
+import type { IncomingMessage } from 'node:http';
+import { ServiceError } from './errors.ts';
+
+/** The exact bytes of a body: the receipt commits to them. What is too large is read to its end and dropped. */
+export function readBody(request: IncomingMessage, limit: number): Promise<Uint8Array> {
+  if (request.headers['content-encoding'] !== undefined) {
+    throw new ServiceError('CONTENT_ENCODING_UNSUPPORTED', 'the body is encoded');
+  }
+  if (Number(request.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const onData = (chunk: Buffer): void => {
+      length += chunk.length;
+      if (length <= limit) chunks.push(chunk);
+      else {
+        // Still read, without being kept: closing now would lose the answer on its way.
+        chunks.length = 0;
+        reject(tooLarge(limit));
+      }
+    };
+    request.on('data', onData);
+    request.once('end', () => {
+      if (length > limit) return;
+      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length));
+    });
+    request.once('error', () => {
+      reject(new ServiceError('BODY_INCOMPLETE', 'the body ended before its end'));
+    });
+  });
+}
+
+function tooLarge(limit: number): ServiceError {
+  return new ServiceError('BODY_TOO_LARGE', `the body has more than ${limit} bytes`);
+}
+
+/** Media type of a request, without parameters, in lower case. */
+export function mediaType(contentType: string | undefined): string {
+  return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
+}
+
+/** Throws unless the type is JSON. */
+export function requireJson(contentType: string | undefined): void {
+  if (mediaType(contentType) !== 'application/json') {
+    throw new ServiceError('CONTENT_TYPE_UNSUPPORTED', 'the body is not declared as application/json');
+  }
+}

@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import type { Request, RequestHandler, Response } from 'express';
+import { type Dialect, errorBody } from './dialect.ts';
+import { type ServiceError, toServiceError } from './errors.ts';
+import { Lifetime } from './lifetime.ts';
+import { stackFrames } from './logging.ts';
+import { type AnswerHead, PlainReply } from './reply.ts';
+import { KEY_CONFIG_PROBLEM, SealedUnopened } from './sealed.ts';
+import type { Service } from './service.ts';
+
+/** One request on its way through a route. */
+export interface Context {
+  readonly request: Request;
+  readonly response: Response;
+  readonly reply: PlainReply;
+  readonly lifetime: Lifetime;
+  readonly facts: Facts;
+}
+
+/** What logs and metrics say of a request, besides route and time. */
+export interface Facts {
+  readonly requestId: string;
+  /** Status inside the seal, where there is one. */
+  status?: number | undefined;
+  code?: string | undefined;
+  model?: string;
+  outcome?: string;
+}
+
+export interface Answer extends AnswerHead {
+  readonly body: Uint8Array;
+}
+
+/** What a route does. An answer is sent; undefined where it was sent already. */
+export type Action = (context: Context) => Promise<Answer | undefined> | Answer;
+
+/** A route as its name in logs and metrics, and the way it writes errors. */
+export interface EndpointOptions {
+  readonly route: string;
+  readonly dialect: Dialect;
+}
+
+const PREFIX = randomBytes(6).toString('base64url');
+let count = 0;
+
+/** An id for logs: a prefix of this process and a number. */
+function nextRequestId(): string {
+  count++;
+  return `${PREFIX}-${count.toString(36)}`;
+}
+
+/** The frame of every route: request id, lifetime, errors in the route's dialect, metrics and log. */
+export function endpoint(service: Service, options: EndpointOptions, action: Action): RequestHandler {
+  return (request, response) => {
+    void handle(service, options, action, request, response);
+  };
+}
+
+async function handle(
+  service: Service,
+  { route, dialect }: EndpointOptions,
+  action: Action,
+  request: Request,
+  response: Response,
+): Promise<void> {
+  const started = performance.now();
+  const facts: Facts = { requestId: nextRequestId() };
+  const lifetime = new Lifetime(response, service.config.limits.requestTimeoutMs);
+  const reply = new PlainReply(response);
+  service.lifetimes.add(lifetime);
+  response.setHeader('x-request-id', facts.requestId);
+  response.setHeader('x-content-type-options', 'nosniff');
+  try {
+    const answer = await action({ request, response, reply, lifetime, facts });
+    if (answer) reply.send(answer, answer.body);
+  } catch (error) {
+    answerFailure(service, { reply, response, dialect, facts }, error);
+  } finally {
+    lifetime.end();
+    service.lifetimes.delete(lifetime);
+    finish(service, route, lifetime.gone ? 499 : (facts.status ?? response.statusCode), facts, started);
+  }
+}
+
+interface Failing {
+  readonly reply: PlainReply;
+  readonly response: Response;
+  readonly dialect: Dialect;
+  readonly facts: Facts;
+}
+
+/** Answers an error that no receipt covers. */
+function answerFailure({ log }: Service, { reply, response, dialect, facts }: Failing, error: unknown): void {
+  if (error instanceof SealedUnopened) {
+    facts.code = 'SEALED_UNOPENED';
+    if (!response.destroyed) reply.send(KEY_CONFIG_PROBLEM, KEY_CONFIG_PROBLEM.body);
+    return;
+  }
+  const failure = toServiceError(error);
+  facts.code = failure.code;
+  if (failure.code === 'INTERNAL') {
+    log.error('a request failed unexpectedly', { requestId: facts.requestId, frames: stackFrames(error) });
+  }
+  if (response.headersSent) response.destroy();
+  else if (!response.destroyed) reply.send(failureHead(failure), errorBody(dialect, failure));
+}
+
+/** The head of an error without a receipt. */
+export function failureHead({ status, retryAfter }: ServiceError): AnswerHead {
+  return { status, contentType: 'application/json', retryAfter };
+}
+
+function finish(service: Service, route: string, status: number, facts: Facts, started: number): void {
+  const ms = performance.now() - started;
+  service.metrics.countRequest(route, status, ms / 1000);
+  if (status >= 500) service.log.info('request failed', { ...facts, route, status, ms });
+  else if (service.logsRequests) service.log.debug('request', { ...facts, route, status, ms });
+}
+
+/** An answer of JSON. */
+export function json(value: unknown, status = 200): Answer {
+  return { status, contentType: 'application/json', body: Buffer.from(JSON.stringify(value)) };
+}

@@ -1,0 +1,129 @@
+import type { Outcome, Reason } from '../../attestation/receipt/claims.ts';
+import { LogError } from '../archive/errors.ts';
+import { EngineError, type EngineErrorCode } from '../engine/engine.ts';
+import { VouchingError } from '../receipts/errors.ts';
+
+/** Every reason for which a request is refused: its status, and what a person can do about it. The codes are stable. */
+export const SERVICE_ERRORS = {
+  API_KEY_MISSING: [401, 'Send the header Authorization: Bearer <API key>.'],
+  API_KEY_INVALID: [401, 'Use a key that the operator has added.'],
+  ADMIN_KEY_REQUIRED: [401, 'Send the admin key as Authorization: Bearer; keys.adminKeySha256 sets it.'],
+  NOT_FOUND: [404, 'GET /openapi.json lists all routes.'],
+  METHOD_NOT_ALLOWED: [405, 'Use a method of the header Allow.'],
+  PATH_INVALID: [400, 'Encode the path as RFC 3986 says.'],
+  CONTENT_TYPE_UNSUPPORTED: [415, 'Send JSON with Content-Type: application/json.'],
+  CONTENT_ENCODING_UNSUPPORTED: [415, 'Send the body without compression.'],
+  BODY_TOO_LARGE: [413, 'Send less in one request; limits.bodyBytes is the bound.'],
+  BODY_INCOMPLETE: [400, 'Send the whole body.'],
+  BODY_INVALID: [400, 'Send one JSON object in UTF-8, without duplicate names.'],
+  NONCE_INVALID: [400, 'A nonce is exactly 32 bytes, 64 lower-case hex digits, and not all zero.'],
+  MODEL_NOT_FOUND: [404, 'GET /v1/models lists the models.'],
+  INVALID_INPUT: [400, 'Correct the named parameter.'],
+  UNSUPPORTED_TASK: [400, 'GET /v1/models says what each model does.'],
+  OVERLOADED: [429, 'Ask again later.'],
+  TOO_MANY_NONCES: [429, 'Ask again later.'],
+  STOPPING: [503, 'The service is stopping. Ask again later or another instance.'],
+  NOT_VOUCHING: [503, 'No receipt can be issued now, so nothing is answered. GET /readyz says why.'],
+  EVIDENCE_UNAVAILABLE: [503, 'The hardware gave no evidence. Ask again later; GET /readyz says why.'],
+  RECEIPT_NOT_FOUND: [404, 'Ask with the key that made the request. Old receipts are in the log only.'],
+  SEALED_MALFORMED: [400, 'Seal the request as the client of this project does.'],
+  SEALED_PATH_MISMATCH: [400, 'Send the sealed method and path on the outside, too.'],
+  SEALED_REPLAY: [409, 'Seal each request anew.'],
+  SEALED_FULL: [
+    503,
+    'This keyset has taken all sealed requests that it can tell apart. Ask another instance.',
+  ],
+  CANCELLED: [499, 'The client went away.'],
+  DEADLINE_EXCEEDED: [504, 'Ask for less, or again later.'],
+  ENGINE_UNAVAILABLE: [503, 'The engine is being restarted. Ask again later.'],
+  ENGINE_FAILED: [500, 'The model failed on this input.'],
+  INTERNAL: [500, 'Tell the operator the request id.'],
+} as const satisfies Record<string, readonly [number, string]>;
+
+export type ServiceErrorCode = keyof typeof SERVICE_ERRORS;
+
+/** Seconds after which a client may ask again. */
+const RETRY_AFTER: Partial<Record<ServiceErrorCode, number>> = {
+  OVERLOADED: 1,
+  TOO_MANY_NONCES: 1,
+  STOPPING: 5,
+  NOT_VOUCHING: 5,
+  EVIDENCE_UNAVAILABLE: 5,
+  ENGINE_UNAVAILABLE: 2,
+};
+
+/** A refusal of one request. The message names members and bounds, never values of the request. */
+export class ServiceError extends Error {
+  readonly code: ServiceErrorCode;
+  /** Member of the request that is at fault. */
+  readonly param: string | undefined;
+
+  constructor(code: ServiceErrorCode, message: string, param?: string) {
+    super(message);
+    this.name = 'ServiceError';
+    this.code = code;
+    this.param = param;
+  }
+
+  get status(): number {
+    return SERVICE_ERRORS[this.code][0];
+  }
+
+  /** What a person can do about it. */
+  get advice(): string {
+    return SERVICE_ERRORS[this.code][1];
+  }
+
+  get retryAfter(): number | undefined {
+    return RETRY_AFTER[this.code];
+  }
+}
+
+const ENGINE_CODES = {
+  INVALID_INPUT: 'INVALID_INPUT',
+  UNKNOWN_MODEL: 'MODEL_NOT_FOUND',
+  MODEL_REFUSED: 'ENGINE_UNAVAILABLE',
+  QUEUE_FULL: 'OVERLOADED',
+  UNSUPPORTED_TASK: 'UNSUPPORTED_TASK',
+  CANCELLED: 'CANCELLED',
+  DEADLINE_EXCEEDED: 'DEADLINE_EXCEEDED',
+  ENGINE_UNAVAILABLE: 'ENGINE_UNAVAILABLE',
+  ENGINE_FAILED: 'ENGINE_FAILED',
+} as const satisfies Record<EngineErrorCode, ServiceErrorCode>;
+
+/** Any failure as a refusal. What nobody foresaw says nothing of itself: its text may hold content. */
+export function toServiceError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error;
+  if (error instanceof EngineError) return new ServiceError(ENGINE_CODES[error.code], error.message);
+  if (error instanceof LogError) return new ServiceError('NOT_VOUCHING', error.code);
+  if (error instanceof VouchingError) {
+    const code = error.code === 'ISSUING_STOPPED' ? 'NOT_VOUCHING' : error.code;
+    return new ServiceError(code, error.message);
+  }
+  return new ServiceError('INTERNAL', 'the request failed');
+}
+
+/** How an answer ended, as its receipt says. */
+export interface Ending {
+  readonly outcome: Outcome;
+  readonly reason: Reason | undefined;
+}
+
+export const COMPLETE: Ending = { outcome: 'complete', reason: undefined };
+
+const ENDINGS: Partial<Record<ServiceErrorCode, Ending>> = {
+  INVALID_INPUT: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  BODY_INVALID: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  UNSUPPORTED_TASK: { outcome: 'refused', reason: 'UNSUPPORTED_TASK' },
+  CANCELLED: { outcome: 'aborted', reason: 'CANCELLED' },
+  DEADLINE_EXCEEDED: { outcome: 'error', reason: 'DEADLINE_EXCEEDED' },
+  ENGINE_UNAVAILABLE: { outcome: 'error', reason: 'ENGINE_UNAVAILABLE' },
+  STOPPING: { outcome: 'error', reason: 'ENGINE_UNAVAILABLE' },
+  ENGINE_FAILED: { outcome: 'error', reason: 'ENGINE_FAILED' },
+  INTERNAL: { outcome: 'error', reason: 'ENGINE_FAILED' },
+};
+
+/** What a receipt says of a failure after admission; undefined where the request was not admitted after all. */
+export function endingOf({ code }: ServiceError): Ending | undefined {
+  return ENDINGS[code];
+}

@@ -1,0 +1,57 @@
+import type { Engine, LoadedModel } from '../engine/engine.ts';
+import type { Dialect } from './dialect.ts';
+import { ServiceError } from './errors.ts';
+import type { EventStream } from './eventStream.ts';
+import type { ServiceRequest } from './request.ts';
+import { JsonError, parseStrictJson } from './strictJson.ts';
+
+/** What a request names before it is admitted. */
+export interface Named<Input> {
+  readonly model: LoadedModel;
+  readonly input: Input;
+}
+
+/** One admitted request. What is applied is written down as it becomes known: a failure has a receipt, too. */
+export interface Call<Input> {
+  readonly model: LoadedModel;
+  readonly input: Input;
+  readonly engine: Engine;
+  /** Hex; the answer's own id may repeat it. */
+  readonly receiptId: string;
+  readonly signal: AbortSignal;
+  readonly stream: EventStream;
+  /** For the receipt: parameters as applied. */
+  readonly parameters: Map<string, string>;
+  /** For the receipt: counts of tokens. */
+  readonly usage: Map<string, number>;
+}
+
+/** One inference API. */
+export interface InferenceRoute<Input = unknown> {
+  readonly dialect: Dialect;
+  /** Finds the model that the request names. What it throws has no receipt. */
+  name(request: ServiceRequest, engine: Engine): Named<Input>;
+  /** Answers: the JSON body, or undefined where the answer went to the stream. What it throws has a receipt. */
+  answer(call: Call<Input>): Promise<Uint8Array | undefined>;
+}
+
+export function requireModel(engine: Engine, id: unknown, param: string): LoadedModel {
+  const model = typeof id === 'string' ? engine.models.get(id) : undefined;
+  if (!model) throw new ServiceError('MODEL_NOT_FOUND', `${param} names no model that is served`, param);
+  return model;
+}
+
+/** A body that is one JSON object. */
+export function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = parseStrictJson(bytes);
+  } catch (error) {
+    if (error instanceof JsonError) throw new ServiceError('BODY_INVALID', `the body ${error.message}`);
+    throw error;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ServiceError('BODY_INVALID', 'the body is no JSON object');
+  }
+  return value as Readonly<Record<string, unknown>>;
+}

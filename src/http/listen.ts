@@ -1,0 +1,83 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createApp } from './app.ts';
+import type { Service } from './service.ts';
+
+/** Longest time for the head of a request: slow senders hold no connection. */
+const HEAD_MS = 10_000;
+const KEEP_ALIVE_MS = 65_000;
+/** How often slow senders are looked for. */
+const CHECK_MS = 2_000;
+const MAX_HEADERS = 100;
+/** How often a stop looks whether requests are still in flight. */
+const DRAIN_STEP_MS = 20;
+
+/** A server that listens. */
+export interface Listening {
+  readonly port: number;
+  /** Lets nobody in any more, waits for requests in flight up to the timeout, then ends them. */
+  readonly drain: (timeoutMs: number) => Promise<void>;
+}
+
+export async function listen(service: Service): Promise<Listening> {
+  const { server: address, limits } = service.config;
+  const app = createApp(service);
+  const server = createServer(
+    {
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: Math.min(HEAD_MS, limits.requestTimeoutMs),
+      requestTimeout: limits.requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: CHECK_MS,
+    },
+    (request, response) => {
+      if (service.admission.isClosed) response.setHeader('connection', 'close');
+      app(request, response);
+    },
+  );
+  server.maxHeadersCount = MAX_HEADERS;
+  server.on('clientError', answerClientError);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address.port, address.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return { port, drain: (timeoutMs) => drain(service, server, timeoutMs) };
+}
+
+const STATUSES: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+/** What is not HTTP gets a status and no more. */
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: Socket & { _httpMessage?: ServerResponse },
+): void {
+  const status = STATUSES[error.code ?? ''] ?? '400 Bad Request';
+  if (!socket.writable || error.code === 'ECONNRESET' || socket._httpMessage?.headersSent) {
+    socket.destroy();
+    return;
+  }
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+async function drain(service: Service, server: Server, timeoutMs: number): Promise<void> {
+  service.admission.close();
+  const closed = new Promise<void>((resolve) =>
+    server.close(() => {
+      resolve();
+    }),
+  );
+  server.closeIdleConnections();
+  const end = performance.now() + timeoutMs;
+  while (service.lifetimes.size > 0 && performance.now() < end) await delay(DRAIN_STEP_MS);
+  for (const lifetime of service.lifetimes) lifetime.abort('stopping');
+  // What was ended still gets its receipt and its answer.
+  const grace = performance.now() + HEAD_MS;
+  while (service.lifetimes.size > 0 && performance.now() < grace) await delay(DRAIN_STEP_MS);
+  server.closeAllConnections();
+  await closed;
+}

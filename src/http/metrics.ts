@@ -1,0 +1,105 @@
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Engine } from '../engine/engine.ts';
+import type { Vouching } from '../receipts/vouching.ts';
+import type { Admission } from './admission.ts';
+
+const LATENCY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+export interface MetricsParts {
+  readonly engine: Engine;
+  readonly vouching: Vouching;
+  readonly admission: Admission;
+  readonly now: () => number;
+}
+
+/** What operators measure. Labels are routes and statuses, never anything of a request. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests: Counter<'route' | 'status'>;
+  readonly #latency: Histogram<'route'>;
+  readonly #receipts: Counter;
+  readonly #delay: IntervalHistogram;
+
+  constructor(parts: MetricsParts) {
+    const registers = [this.#registry];
+    this.#requests = new Counter({
+      name: 'vouchsafe_requests_total',
+      help: 'Answered requests.',
+      labelNames: ['route', 'status'],
+      registers,
+    });
+    this.#latency = new Histogram({
+      name: 'vouchsafe_request_seconds',
+      help: 'Time from the head of a request to the end of its answer.',
+      labelNames: ['route'],
+      buckets: LATENCY_SECONDS,
+      registers,
+    });
+    this.#receipts = new Counter({
+      name: 'vouchsafe_receipts_issued_total',
+      help: 'Receipts that are durable in the log.',
+      registers,
+    });
+    this.#delay = monitorEventLoopDelay({ resolution: 20 });
+    this.#delay.enable();
+    this.#observe(parts);
+  }
+
+  /** `text/plain` of Prometheus. */
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  render(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  countRequest(route: string, status: number, seconds: number): void {
+    this.#requests.inc({ route, status });
+    this.#latency.observe({ route }, seconds);
+  }
+
+  countReceipt(): void {
+    this.#receipts.inc();
+  }
+
+  close(): void {
+    this.#delay.disable();
+  }
+
+  /** Values that are read when somebody asks. */
+  #observe({ engine, vouching, admission, now }: MetricsParts): void {
+    this.#gauge('receipts_uncovered', 'Receipts that no document covers yet.', () => vouching.uncovered);
+    this.#gauge('evidence_sequence', 'Number of the newest evidence document.', () => vouching.head.seq);
+    this.#gauge(
+      'evidence_age_seconds',
+      'Age of the newest evidence document.',
+      () => (now() - vouching.collectedAt) / 1000,
+    );
+    this.#gauge('log_entries', 'Durable entries of the log.', () => vouching.log.durableSize);
+    this.#gauge('engine_restarts', 'Restarts of the engine process.', () => engine.health().restarts);
+    this.#gauge(
+      'engine_pending',
+      'Requests that the engine has not answered.',
+      () => engine.health().pending,
+    );
+    this.#gauge('requests_inside', 'Requests that have a place.', () => admission.inside);
+    this.#gauge('event_loop_delay_seconds', 'Mean delay of the event loop since last asked.', () => {
+      const mean = this.#delay.mean / 1e9;
+      this.#delay.reset();
+      return Number.isFinite(mean) ? mean : 0;
+    });
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name: `vouchsafe_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+}

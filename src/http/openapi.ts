@@ -1,0 +1,184 @@
+import { SOFTWARE } from '../config/package.ts';
+import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './routes/receipts.ts';
+
+const JSON_TYPE = 'application/json';
+const content = (type: string): object => ({ [type]: {} });
+const answer = (description: string, type = JSON_TYPE): object => ({ description, content: content(type) });
+const failure = (description: string): object => ({ description, content: content(JSON_TYPE) });
+
+const NONCE = { type: 'string', pattern: '^[0-9a-f]{64}$', description: '32 bytes in hex, not all zero' };
+const NONCE_HEADER = { name: 'Vouchsafe-Nonce', in: 'header', schema: NONCE };
+const FRESH_HEADER = {
+  name: 'Vouchsafe-Fresh',
+  in: 'header',
+  description: 'Wait until a later evidence document covers the receipt.',
+  schema: { type: 'string', enum: ['?1'] },
+};
+const VERSION = path('version', { type: 'string', enum: ['1'] });
+const MODEL = path('model', { type: 'string' });
+const RECEIPT_ID = path('id', { type: 'string', pattern: '^[0-9a-f]{32}$' });
+
+const RECEIPT_HEADERS = {
+  'Vouchsafe-Receipt-Id': { description: 'Id of the receipt, 32 hex digits', schema: { type: 'string' } },
+  'Vouchsafe-Commitment-Key': {
+    description: 'Key that opens the commitments of the receipt, base64url. Nobody else has it.',
+    schema: { type: 'string' },
+  },
+  'Vouchsafe-Evidence': { description: 'Digest of the cited evidence document', schema: { type: 'string' } },
+  'Vouchsafe-Fresh': { description: '?1: covered; ?0: not in time', schema: { type: 'string' } },
+};
+
+const KEYED = [{ apiKey: [] }];
+
+function path(name: string, schema: object): object {
+  return { name, in: 'path', required: true, schema };
+}
+
+/** A route that needs an API key where keys are required. */
+function keyed(summary: string, parameters: readonly object[], ok: object): object {
+  const responses = { 200: ok, 401: failure('No or unknown API key'), 404: failure('Not found') };
+  return { summary, security: KEYED, parameters, responses };
+}
+
+function open(summary: string, ok: object, more: object = {}): object {
+  return { summary, security: [], responses: { 200: ok, ...more } };
+}
+
+function inference(
+  summary: string,
+  body: object,
+  parameters: readonly object[] = [],
+  stream = false,
+): object {
+  const type = { [JSON_TYPE]: {}, ...(stream && { 'text/event-stream': {} }) };
+  return {
+    summary,
+    security: KEYED,
+    parameters: [...parameters, NONCE_HEADER, FRESH_HEADER],
+    requestBody: {
+      required: true,
+      content: { [JSON_TYPE]: { schema: body }, 'application/vouchsafe-sealed': {} },
+    },
+    responses: {
+      200: { description: 'The answer; its receipt is durable', headers: RECEIPT_HEADERS, content: type },
+      400: failure('The request cannot be answered'),
+      401: failure('No or unknown API key'),
+      404: failure('No such model'),
+      409: failure('The sealed request was taken before'),
+      413: failure('The body is too large'),
+      415: failure('The body is no JSON'),
+      422: { description: 'The seal does not open', content: content('application/problem+json') },
+      429: failure('Too many requests'),
+      500: failure('The model failed'),
+      503: failure('No answer can be vouched for now'),
+      504: failure('Out of time'),
+    },
+  };
+}
+
+const EMBEDDINGS = {
+  type: 'object',
+  required: ['model', 'input'],
+  properties: {
+    model: { type: 'string' },
+    input: { anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
+    encoding_format: { type: 'string', enum: ['float', 'base64'], default: 'float' },
+    user: { type: 'string' },
+  },
+};
+
+const COMPLETIONS = {
+  type: 'object',
+  required: ['model', 'prompt'],
+  properties: {
+    model: { type: 'string' },
+    prompt: { type: 'string' },
+    max_tokens: { type: 'integer', minimum: 1, default: 16 },
+    temperature: { type: 'number', enum: [0] },
+    stream: { type: 'boolean', default: false },
+    stream_options: { type: 'object', properties: { include_usage: { type: 'boolean' } } },
+  },
+};
+
+const INFER = {
+  type: 'object',
+  required: ['inputs'],
+  properties: {
+    id: { type: 'string' },
+    inputs: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['name', 'shape', 'datatype', 'data'],
+        properties: {
+          name: { type: 'string' },
+          shape: { type: 'array', items: { type: 'integer' } },
+          datatype: { type: 'string' },
+          data: { type: 'array' },
+        },
+      },
+    },
+    outputs: { type: 'array', items: { type: 'object', properties: { name: { type: 'string' } } } },
+  },
+};
+
+const INFER_SUMMARY = 'Tensors in, tensors out';
+const DESCRIBE = 'Inputs and outputs of a model';
+const READY = 'Whether a model can be asked';
+
+/** `GET /openapi.json`. Every route is here; a test compares. */
+export const OPENAPI = {
+  openapi: '3.1.0',
+  info: {
+    title: SOFTWARE.name,
+    version: SOFTWARE.version,
+    description: 'Inference with receipts: each answer is signed inside attested hardware.',
+  },
+  components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
+  paths: {
+    '/v1/embeddings': { post: inference('Embeddings as OpenAI has them', EMBEDDINGS) },
+    '/v1/completions': { post: inference('Completions as OpenAI has them, greedy', COMPLETIONS, [], true) },
+    '/v1/models': { get: keyed('Models', [], answer('All models')) },
+    '/v1/models/{model}': { get: keyed('One model', [MODEL], answer('The model')) },
+    '/v1/attestation': {
+      get: {
+        ...open('Evidence made for a nonce', answer('Evidence, place of the nonce, collateral'), {
+          400: failure('No usable nonce'),
+          429: failure('Too many nonces wait'),
+          503: failure('The hardware gave no evidence'),
+        }),
+        parameters: [{ name: 'nonce', in: 'query', required: true, schema: NONCE }],
+      },
+    },
+    '/v1/keyset': { get: open('Keys of this instance, unauthenticated', answer('The keyset')) },
+    '/v1/receipts/{id}': {
+      get: keyed('A receipt', [RECEIPT_ID, FRESH_HEADER], answer('COSE_Sign1', RECEIPT_MEDIA_TYPE)),
+    },
+    '/v1/receipts/{id}/bundle': {
+      get: keyed(
+        'A receipt with all that a verifier needs',
+        [RECEIPT_ID, FRESH_HEADER],
+        answer('Bundle', BUNDLE_MEDIA_TYPE),
+      ),
+    },
+    '/v2': { get: keyed('This server', [], answer('Name, version, extensions')) },
+    '/v2/health/live': { get: open('Whether the process answers', answer('It does')) },
+    '/v2/health/ready': { get: open('Whether requests are answered', answer('Yes'), { 503: failure('No') }) },
+    '/v2/models/{model}': { get: keyed(DESCRIBE, [MODEL], answer('The model')) },
+    '/v2/models/{model}/versions/{version}': { get: keyed(DESCRIBE, [MODEL, VERSION], answer('The model')) },
+    '/v2/models/{model}/ready': { get: keyed(READY, [MODEL], answer('It can')) },
+    '/v2/models/{model}/versions/{version}/ready': { get: keyed(READY, [MODEL, VERSION], answer('It can')) },
+    '/v2/models/{model}/infer': { post: inference(INFER_SUMMARY, INFER, [MODEL]) },
+    '/v2/models/{model}/versions/{version}/infer': {
+      post: inference(INFER_SUMMARY, INFER, [MODEL, VERSION]),
+    },
+    '/livez': { get: open('Whether the process answers', answer('It does')) },
+    '/readyz': {
+      get: open('What stands in the way of answers', answer('Nothing'), { 503: failure('The obstacles') }),
+    },
+    '/metrics': {
+      get: { ...open('Metrics for Prometheus', answer('Metrics', 'text/plain')), security: KEYED },
+    },
+    '/openapi.json': { get: open('This document', answer('OpenAPI 3.1')) },
+  },
+} as const;

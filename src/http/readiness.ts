@@ -1,0 +1,25 @@
+import type { Service } from './service.ts';
+
+/** Something without which no request is answered. */
+export interface Obstacle {
+  readonly component: 'engine' | 'evidence' | 'log' | 'service';
+  readonly reason: string;
+}
+
+export interface Readiness {
+  readonly isReady: boolean;
+  readonly obstacles: readonly Obstacle[];
+}
+
+/** Whether requests would be answered now, and what stands in the way. */
+export function readiness({ engine, vouching, logFailure, admission }: Service): Readiness {
+  const obstacles: Obstacle[] = [];
+  const { state } = engine.health();
+  if (state !== 'ready') obstacles.push({ component: 'engine', reason: `the engine is ${state}` });
+  const { stopReason } = vouching;
+  if (stopReason !== undefined) obstacles.push({ component: 'evidence', reason: stopReason });
+  const failure = logFailure();
+  if (failure !== undefined) obstacles.push({ component: 'log', reason: failure });
+  if (admission.isClosed) obstacles.push({ component: 'service', reason: 'the service is stopping' });
+  return { isReady: obstacles.length === 0, obstacles };
+}

@@ -1,0 +1,97 @@
+import type { RequestHandler } from 'express';
+import { SEALED_CONTENT_TYPE } from '../../../attestation/channel/hpke.ts';
+import { mediaType, readBody, requireJson } from '../body.ts';
+import { errorBody } from '../dialect.ts';
+import { type Context, endpoint, failureHead } from '../endpoint.ts';
+import { toServiceError } from '../errors.ts';
+import type { InferenceRoute } from '../inference.ts';
+import type { Reply } from '../reply.ts';
+import { headerNonce, requireNonce, type ServiceRequest, wantsFresh } from '../request.ts';
+import { unseal } from '../sealed.ts';
+import type { Service } from '../service.ts';
+
+/** What a seal adds to a body: frame length, tag, and the encoding of nonce, method and path. */
+const SEAL_BYTES = 64 * 1024;
+
+/** Mounts an inference API: authenticates, reads, opens what is sealed, and has the answer vouched for. */
+export function inferenceEndpoint(service: Service, name: string, route: InferenceRoute): RequestHandler {
+  return endpoint(service, { route: name, dialect: route.dialect }, async (context) => {
+    const tenant = service.gate.tenantOf(context.request);
+    service.admission.enter();
+    try {
+      if (mediaType(context.request.headers['content-type']) === SEALED_CONTENT_TYPE) {
+        await serveSealed(service, route, context, tenant);
+      } else {
+        await servePlain(service, route, context, tenant);
+      }
+    } finally {
+      service.admission.leave();
+    }
+    return undefined;
+  });
+}
+
+async function servePlain(
+  service: Service,
+  route: InferenceRoute,
+  context: Context,
+  tenant: string | undefined,
+): Promise<void> {
+  const { request, reply } = context;
+  requireJson(request.headers['content-type']);
+  const nonce = headerNonce(request);
+  const bytes = await readBody(request, service.config.limits.bodyBytes);
+  await serve(service, route, context, reply, {
+    method: request.method,
+    path: request.originalUrl,
+    params: request.params as ServiceRequest['params'],
+    bytes,
+    nonce,
+    fresh: wantsFresh(request),
+    channel: 'plain',
+    tenant,
+  });
+}
+
+async function serveSealed(
+  service: Service,
+  route: InferenceRoute,
+  context: Context,
+  tenant: string | undefined,
+): Promise<void> {
+  const { request, response, facts } = context;
+  const body = await readBody(request, service.config.limits.bodyBytes + SEAL_BYTES);
+  const { request: inner, reply } = await unseal(service.unsealer, request, body, response);
+  try {
+    requireJson(inner.contentType);
+    await serve(service, route, context, reply, {
+      method: inner.method,
+      path: inner.path,
+      params: request.params as ServiceRequest['params'],
+      bytes: inner.body,
+      nonce: requireNonce(inner.nonce),
+      fresh: wantsFresh(request),
+      channel: 'hpke',
+      tenant,
+    });
+  } catch (error) {
+    // The refusal goes under the seal, too: its text is for the client only.
+    if (response.headersSent) throw error;
+    const failure = toServiceError(error);
+    if (failure.code === 'INTERNAL') throw error;
+    facts.code = failure.code;
+    if (!context.lifetime.gone) await reply.send(failureHead(failure), errorBody(route.dialect, failure));
+  } finally {
+    facts.status = reply.status;
+  }
+}
+
+async function serve(
+  service: Service,
+  route: InferenceRoute,
+  { lifetime, facts }: Context,
+  reply: Reply,
+  request: ServiceRequest,
+): Promise<void> {
+  Object.assign(facts, await service.vouched.serve(route, request, reply, lifetime));
+}

@@ -1,0 +1,59 @@
+import type { LoadedModel } from '../../engine/engine.ts';
+import { type Action, json } from '../endpoint.ts';
+import { ServiceError } from '../errors.ts';
+import { requireModel } from '../inference.ts';
+import { readiness } from '../readiness.ts';
+import type { Service } from '../service.ts';
+
+/** Models have one version: their identity is the manifest. */
+export function requireVersion(version: unknown): void {
+  if (version !== undefined && version !== '1') {
+    throw new ServiceError('MODEL_NOT_FOUND', 'models have the version 1 only');
+  }
+}
+
+/** `GET /v2` */
+export function serverMetadata({ software, gate }: Service): Action {
+  return ({ request }) => {
+    gate.tenantOf(request);
+    return json({ name: software.name, version: software.version, extensions: [] });
+  };
+}
+
+/** `GET /v2/health/live` */
+export function live(): Action {
+  return () => json({ live: true });
+}
+
+/** `GET /v2/health/ready` */
+export function ready(service: Service): Action {
+  return () => {
+    const { isReady } = readiness(service);
+    return json({ ready: isReady, live: true }, isReady ? 200 : 503);
+  };
+}
+
+/** `GET /v2/models/{model}` */
+export function modelMetadata(service: Service): Action {
+  return ({ request }) => {
+    service.gate.tenantOf(request);
+    const { id, inputs, outputs } = findModel(service, request.params);
+    return json({ name: id, versions: ['1'], platform: 'onnxruntime_onnx', inputs, outputs });
+  };
+}
+
+/** `GET /v2/models/{model}/ready` */
+export function modelReady(service: Service): Action {
+  return ({ request }) => {
+    service.gate.tenantOf(request);
+    const { id } = findModel(service, request.params);
+    const { state, refused } = service.engine.health();
+    const isReady = state === 'ready' && !refused.some(({ model }) => model === id);
+    return json({ name: id, ready: isReady }, isReady ? 200 : 503);
+  };
+}
+
+function findModel({ engine }: Service, params: Readonly<Record<string, unknown>>): LoadedModel {
+  requireVersion(params['version']);
+  return requireModel(engine, params['model'], 'the path');
+}

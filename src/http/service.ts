@@ -1,0 +1,76 @@
+import type { Logger } from 'winston';
+import type { Collateral } from '../../attestation/collateral.ts';
+import type { Keyset } from '../../attestation/keyset.ts';
+import type { Config } from '../config/schema.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Vouching } from '../receipts/vouching.ts';
+import { Admission } from './admission.ts';
+import { Gate } from './auth.ts';
+import type { Lifetime } from './lifetime.ts';
+import { stackFrames } from './logging.ts';
+import { Metrics } from './metrics.ts';
+import { ReplayGuard } from './replayGuard.ts';
+import type { Unsealer } from './sealed.ts';
+import { Vouched } from './vouched.ts';
+
+/** What the composition root hands to this room. */
+export interface ServiceParts {
+  readonly config: Config;
+  readonly engine: Engine;
+  readonly vouching: Vouching;
+  readonly keyset: Keyset;
+  /** Private half of the keyset's first HPKE key. */
+  readonly hpkeKey: CryptoKey;
+  /** True where the evidence comes from simulated hardware. */
+  readonly simulated: boolean;
+  readonly software: { readonly name: string; readonly version: string };
+  /** Why the log takes no entries; undefined where it does. */
+  readonly logFailure: () => string | undefined;
+  readonly log: Logger;
+  readonly now: () => number;
+}
+
+/** The parts with what this room keeps for itself. */
+export interface Service extends ServiceParts {
+  readonly gate: Gate;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+  readonly vouched: Vouched;
+  readonly unsealer: Unsealer;
+  /** Requests that are being answered. */
+  readonly lifetimes: Set<Lifetime>;
+  readonly collateral: () => Promise<Collateral>;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  readonly logsRequests: boolean;
+}
+
+export function createService(parts: ServiceParts): Service {
+  const { config, engine, vouching, log, now } = parts;
+  const admission = new Admission(config.limits.concurrency, config.limits.queue);
+  const metrics = new Metrics({ engine, vouching, admission, now });
+  const vouched = new Vouched({
+    engine,
+    vouching,
+    admission,
+    receipts: config.receipts.enabled,
+    onUnexpected: (error) => {
+      log.error('a request failed unexpectedly', { frames: stackFrames(error) });
+    },
+    onIssued: () => {
+      metrics.countReceipt();
+    },
+  });
+  return {
+    ...parts,
+    gate: new Gate(config),
+    admission,
+    metrics,
+    vouched,
+    unsealer: { key: parts.hpkeKey, guard: new ReplayGuard() },
+    lifetimes: new Set(),
+    collateral: () => vouching.collateral(),
+    startedAt: Math.floor(now() / 1000),
+    logsRequests: log.isDebugEnabled(),
+  };
+}

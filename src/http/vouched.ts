@@ -1,0 +1,204 @@
+import { randomBytes } from 'node:crypto';
+import type { Outcome } from '../../attestation/receipt/claims.ts';
+import { COMMITMENT_KEY_BYTES } from '../../attestation/receipt/commitment.ts';
+import type { IssuedReceipt, ResponseContent } from '../receipts/draft.ts';
+import type { Vouching } from '../receipts/vouching.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Admission } from './admission.ts';
+import { errorBody, errorValue } from './dialect.ts';
+import { COMPLETE, type Ending, endingOf, type ServiceError, toServiceError } from './errors.ts';
+import { EventStream } from './eventStream.ts';
+import type { Call, InferenceRoute, Named } from './inference.ts';
+import { type Lifetime, untilAborted } from './lifetime.ts';
+import type { ReceiptNotice, Reply } from './reply.ts';
+import type { ServiceRequest } from './request.ts';
+
+const JSON_TYPE = 'application/json';
+const ID_BYTES = 16;
+const NOTHING = new Uint8Array(0);
+
+export interface VouchedParts {
+  readonly engine: Engine;
+  readonly vouching: Vouching;
+  readonly admission: Admission;
+  /** False only for benchmarks. */
+  readonly receipts: boolean;
+  /** Told of failures that nobody foresaw. */
+  readonly onUnexpected: (error: unknown) => void;
+  readonly onIssued: () => void;
+}
+
+/** What logs say of an answer. */
+export interface Served {
+  readonly model: string;
+  readonly outcome: Outcome;
+  readonly code: string | undefined;
+}
+
+/** How the work ended. `body` is undefined where the answer went to the stream. */
+interface Result {
+  readonly ending: Ending;
+  readonly body: Uint8Array | undefined;
+  /** Undefined where all went well. */
+  readonly failure: ServiceError | undefined;
+}
+
+/** One request with what identifies its answer. */
+interface Exchange {
+  readonly request: ServiceRequest;
+  readonly reply: Reply;
+  readonly lifetime: Lifetime;
+  readonly id: Uint8Array;
+  readonly k: Uint8Array;
+  readonly call: Call<unknown>;
+  readonly route: InferenceRoute;
+}
+
+/** The one place where answers are made and vouched for. Order: run, sign, append, sync, send (DESIGN section 6). */
+export class Vouched {
+  readonly #parts: VouchedParts;
+
+  constructor(parts: VouchedParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Answers one request and says how that ended. Throws `ServiceError` where it is not admitted or cannot be vouched
+   * for.
+   */
+  async serve(
+    route: InferenceRoute,
+    request: ServiceRequest,
+    reply: Reply,
+    lifetime: Lifetime,
+  ): Promise<Served> {
+    const { engine, vouching, receipts, admission } = this.#parts;
+    const named = route.name(request, engine);
+    if (receipts) vouching.requireIssuing();
+    await admission.start(lifetime.signal);
+    let exchange: Exchange;
+    let result: Result;
+    try {
+      exchange = this.#open(route, request, reply, lifetime, named);
+      result = await this.#run(exchange);
+    } finally {
+      admission.finish();
+    }
+    if (result.body) await this.#sendBody(exchange, result, result.body);
+    else await this.#endStream(exchange, result);
+    return { model: named.model.id, outcome: result.ending.outcome, code: result.failure?.code };
+  }
+
+  #open(
+    route: InferenceRoute,
+    request: ServiceRequest,
+    reply: Reply,
+    lifetime: Lifetime,
+    { model, input }: Named<unknown>,
+  ): Exchange {
+    const { engine, receipts } = this.#parts;
+    const random = randomBytes(ID_BYTES + COMMITMENT_KEY_BYTES);
+    const id = random.subarray(0, ID_BYTES);
+    const k = random.subarray(ID_BYTES);
+    const notice = receipts ? (): ReceiptNotice => this.#notice(id, k) : undefined;
+    const call: Call<unknown> = {
+      model,
+      input,
+      engine,
+      receiptId: id.toString('hex'),
+      signal: lifetime.signal,
+      stream: new EventStream(reply, id, k, notice),
+      parameters: new Map(),
+      usage: new Map(),
+    };
+    return { request, reply, lifetime, id, k, call, route };
+  }
+
+  /** What a stream says before it begins; the receipt may cite a newer document. */
+  #notice(id: Uint8Array, k: Uint8Array): ReceiptNotice {
+    return { id, k, evidence: this.#parts.vouching.head.digest };
+  }
+
+  async #run({ route, call, lifetime }: Exchange): Promise<Result> {
+    try {
+      return { ending: COMPLETE, body: await route.answer(call), failure: undefined };
+    } catch (error) {
+      const failure = lifetime.failure ?? toServiceError(error);
+      const ending = endingOf(failure);
+      if (!ending) throw failure;
+      if (failure.code === 'INTERNAL') this.#parts.onUnexpected(error);
+      const body = failure.code === 'CANCELLED' ? NOTHING : errorBody(route.dialect, failure);
+      return { ending, body: call.stream.begun ? undefined : body, failure };
+    }
+  }
+
+  async #sendBody(exchange: Exchange, { ending, failure }: Result, body: Uint8Array): Promise<void> {
+    const { reply, lifetime, id, k } = exchange;
+    const issued = await this.#issue(exchange, ending, { kind: 'body', body });
+    const covered = issued && (await this.#covered(exchange, issued));
+    if (lifetime.gone) return;
+    const receipt = issued && { id, k, evidence: issued.cited.digest, covered };
+    const status = failure?.status ?? 200;
+    await reply.send({ status, contentType: JSON_TYPE, retryAfter: failure?.retryAfter, receipt }, body);
+  }
+
+  async #endStream(exchange: Exchange, { ending, failure }: Result): Promise<void> {
+    const { stream } = exchange.call;
+    if (failure) {
+      if (failure.code !== 'CANCELLED')
+        stream.data(JSON.stringify(errorValue(exchange.route.dialect, failure)));
+    } else {
+      stream.commitDone();
+    }
+    const issued = await this.#issueStream(exchange, ending);
+    if (!issued.failed) {
+      if (!failure) stream.done();
+      await this.#sendReceipt(exchange, issued.receipt);
+    }
+    await stream.end();
+  }
+
+  async #issueStream(
+    exchange: Exchange,
+    ending: Ending,
+  ): Promise<{ readonly failed: boolean; readonly receipt: IssuedReceipt | undefined }> {
+    const { stream } = exchange.call;
+    const content = stream.content();
+    try {
+      const receipt = content && (await this.#issue(exchange, ending, content));
+      return { failed: false, receipt };
+    } catch (error) {
+      // Without `[DONE]` the client knows that the answer is not whole.
+      stream.unvouched(JSON.stringify(errorValue(exchange.route.dialect, toServiceError(error))));
+      return { failed: true, receipt: undefined };
+    }
+  }
+
+  async #sendReceipt(exchange: Exchange, receipt: IssuedReceipt | undefined): Promise<void> {
+    if (!receipt) return;
+    await this.#covered(exchange, receipt);
+    exchange.call.stream.receipt(receipt.id, receipt.encoded);
+  }
+
+  /** Undefined where no receipts are issued. */
+  async #issue(
+    { request, id, k, call }: Exchange,
+    { outcome, reason }: Ending,
+    response: ResponseContent,
+  ): Promise<IssuedReceipt | undefined> {
+    if (!this.#parts.receipts) return undefined;
+    const { nonce, channel, method, path, tenant } = request;
+    const { model, parameters, usage } = call;
+    const draft = { id, k, nonce, channel, method, path, model, parameters, tenant, outcome, reason, usage };
+    const issued = await this.#parts.vouching.issue({ ...draft, request: request.bytes, response });
+    this.#parts.onIssued();
+    return issued;
+  }
+
+  /** Whether the receipt is covered, where the client waits for that; undefined where it does not. */
+  async #covered({ request, lifetime }: Exchange, { index }: IssuedReceipt): Promise<boolean | undefined> {
+    if (!request.fresh) return undefined;
+    const waited = this.#parts.vouching.covered(index).then(() => true);
+    return (await untilAborted(waited, lifetime.signal)) ?? false;
+  }
+}

@@ -1,0 +1,243 @@
+import { join, resolve } from 'node:path';
+import type { Logger } from 'winston';
+import type { Predecessor } from '../attestation/receipt/record.ts';
+import type { Collector } from '../enclave/collect/collector.ts';
+import { createSimulatedCollector } from '../enclave/collect/simulated/collector.ts';
+import { generateKeyring, type Keyring } from '../enclave/keys/keyring.ts';
+import type { InstanceLog } from './archive/instanceLog.ts';
+import { openLog } from './archive/openLog.ts';
+import { type FormerLog, type PredecessorFacts, recoverLogs } from './archive/recover.ts';
+import { ConfigError } from './config/errors.ts';
+import { signsOfHardware } from './config/hardware.ts';
+import { configDigest } from './config/load.ts';
+import { SOFTWARE } from './config/package.ts';
+import { type Config, keysRequired } from './config/schema.ts';
+import type { Engine } from './engine/engine.ts';
+import { startEngine } from './engine/host.ts';
+import type { EngineEvent } from './engine/options.ts';
+import { listen, type Listening } from './http/listen.ts';
+import { createServiceLog } from './http/logging.ts';
+import { createService, type Service } from './http/service.ts';
+import { readStore } from './models/store.ts';
+import { Vouching } from './receipts/vouching.ts';
+
+const DAY_SECONDS = 86_400;
+
+export interface StartOptions {
+  readonly log?: Logger;
+  /** Told in one line each of what an operator must not overlook. */
+  readonly notice?: (line: string) => void;
+  /** Compiled entry of the engine process. */
+  readonly childEntry?: URL;
+  /** What looks like hardware here; tests say. */
+  readonly signs?: readonly string[];
+  readonly now?: () => number;
+}
+
+/** A service that answers. */
+export interface RunningService {
+  readonly url: string;
+  readonly port: number;
+  /** Stops accepting, finishes what is in flight, makes the final evidence and closes the log. */
+  stop(): Promise<void>;
+}
+
+/** The parts with their common clock and log while the service is put together. */
+interface Start {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly notice: (line: string) => void;
+  readonly now: () => number;
+  /** Undoes what is started, last first. */
+  readonly undo: (() => Promise<unknown>)[];
+}
+
+/**
+ * Puts the service together and starts it: hardware, models, keys, log, first evidence, HTTP. Throws a coded error
+ * (`ConfigError`, `ModelError`, `EngineError`, `LogError`, `VouchingError`) and leaves nothing behind.
+ */
+export async function startService(config: Config, options: StartOptions = {}): Promise<RunningService> {
+  const log = options.log ?? createServiceLog(config.log);
+  const start: Start = {
+    config,
+    log,
+    notice: options.notice ?? ((line) => log.warn(line)),
+    now: options.now ?? Date.now,
+    undo: [],
+  };
+  try {
+    const collector = await chooseCollector(start, options.signs ?? signsOfHardware());
+    const engine = await startModels(start, options.childEntry ?? CHILD_ENTRY);
+    const service = await assemble(start, collector, engine);
+    const listening = await listen(service);
+    announce(start);
+    return running(start, service, listening);
+  } catch (error) {
+    for (const step of start.undo.reverse()) await step().catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Processes and threads run compiled code, also where this file runs from its source. */
+const COMPILED = new URL(import.meta.url.endsWith('.ts') ? '../dist/src/' : './', import.meta.url);
+const CHILD_ENTRY = new URL('engine/child.js', COMPILED);
+const SIGNING_THREAD = new URL('../enclave/keys/signingWorker.js', COMPILED);
+
+async function chooseCollector({ config }: Start, signs: readonly string[]): Promise<Collector> {
+  const { collector, gpus } = config.hardware;
+  const [sign] = signs;
+  if (collector === 'auto' && sign !== undefined) {
+    throw new ConfigError('COLLECTOR_MISSING', `${sign} exists, so hardware is not simulated here`);
+  }
+  return createSimulatedCollector({ gpus });
+}
+
+async function startModels({ config, log, undo }: Start, childEntry: URL): Promise<Engine> {
+  const { models, refused } = await readStore(config.models.directory);
+  const [refusal] = refused;
+  if (refusal) throw refusal;
+  if (models.length === 0) log.warn('the model store is empty', { directory: config.models.directory });
+  const { provider, threads } = config.engine;
+  const engine = await startEngine({
+    models,
+    provider,
+    childEntry,
+    ...(threads > 0 && { threads }),
+    onEvent: (event) => {
+      logEngineEvent(log, event);
+    },
+  });
+  undo.push(() => engine.close());
+  return engine;
+}
+
+function logEngineEvent(log: Logger, { kind, ...fields }: EngineEvent): void {
+  const severity = kind === 'died' || kind === 'refused' ? 'warn' : 'info';
+  log.log(severity, `engine: ${kind}`, fields);
+}
+
+async function assemble(start: Start, collector: Collector, engine: Engine): Promise<Service> {
+  const { config, log, now, undo } = start;
+  const keyring = await generateKeyring({
+    host: config.server.name,
+    notAfter: Math.floor(now() / 1000) + config.receipts.keysetDays * DAY_SECONDS,
+    software: SOFTWARE,
+    receiptAlgorithm: config.receipts.algorithm,
+    signingThread: SIGNING_THREAD,
+  });
+  undo.push(() => keyring.close());
+  const { instanceLog, predecessor } = await openArchive(start, keyring);
+  undo.push(() => instanceLog.close());
+  const vouching = await startVouching(start, { keyring, collector, instanceLog, predecessor });
+  undo.push(() => vouching.stop());
+  return createService({
+    config,
+    engine,
+    vouching,
+    keyset: keyring.keyset,
+    hpkeKey: keyring.hpke.privateKey,
+    simulated: collector.name === 'simulated',
+    software: SOFTWARE,
+    logFailure: () => instanceLog.failure?.code,
+    log,
+    now,
+  });
+}
+
+interface Archive {
+  readonly instanceLog: InstanceLog;
+  readonly predecessor: Predecessor | undefined;
+}
+
+/** Looks after the logs of former instances and opens that of this one. */
+async function openArchive({ config, log }: Start, { keyset }: Keyring): Promise<Archive> {
+  const instances = join(resolve(config.data.directory), 'instances');
+  const { logs, predecessor, created } = await recoverLogs(instances);
+  for (const former of logs) logFormer(log, former);
+  const instanceLog = await openLog({
+    directory: join(instances, Buffer.from(keyset.instance).toString('hex')),
+    origin: keyset.origin,
+    created,
+    onFailure: (error) => {
+      log.error('the log cannot be written', { reason: error instanceof Error ? error.message : 'unknown' });
+    },
+  });
+  return { instanceLog, predecessor: predecessor && toPredecessor(predecessor) };
+}
+
+function logFormer(log: Logger, { instance, state, problem, cut }: FormerLog): void {
+  if (state === 'damaged') log.error('a former log is damaged', { instance, problem });
+  if (cut) log.warn('a torn tail was cut off a former log', { instance, ...cut });
+}
+
+function toPredecessor({ origin, checkpoint, evidenceHead }: PredecessorFacts): Predecessor {
+  const none = new Uint8Array(0);
+  return { origin, checkpoint: checkpoint ?? none, evidenceDigest: evidenceHead?.digest ?? none };
+}
+
+interface VouchingInputs extends Archive {
+  readonly keyring: Keyring;
+  readonly collector: Collector;
+}
+
+function startVouching(
+  { config, now }: Start,
+  { keyring, collector, instanceLog, predecessor }: VouchingInputs,
+): Promise<Vouching> {
+  const { epochSeconds, epochReceipts, maxEvidenceAgeSeconds } = config.receipts;
+  return Vouching.start({
+    keys: keyring,
+    log: instanceLog,
+    source: collector,
+    configDigest: configDigest(config),
+    predecessor,
+    limits: {
+      periodMs: epochSeconds * 1000,
+      receipts: epochReceipts,
+      maxEvidenceAgeMs: maxEvidenceAgeSeconds * 1000,
+    },
+    now,
+  });
+}
+
+/** What must not be overlooked. */
+function announce({ config, notice }: Start): void {
+  notice('SIMULATED hardware: the evidence proves nothing. For development only.');
+  if (!config.receipts.enabled) notice('Receipts are OFF: no answer is vouched for. For benchmarks only.');
+  if (!keysRequired(config) && config.keys.required === 'never') {
+    notice('API keys are OFF: whoever reaches this address is served.');
+  }
+}
+
+function running({ config, log }: Start, service: Service, listening: Listening): RunningService {
+  const { host } = config.server;
+  const { port } = listening;
+  const stop = async (): Promise<void> => {
+    await listening.drain(config.limits.shutdownTimeoutMs);
+    await service.vouching.stop();
+    const { evidenceFailure } = service.vouching;
+    if (evidenceFailure) log.error('there is no final evidence', { reason: evidenceFailure.message });
+    await service.engine.close();
+    service.metrics.close();
+  };
+  let stopped: Promise<void> | undefined;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    port,
+    stop: () => (stopped ??= stop()),
+  };
+}
+
+/** Resolves once SIGINT or SIGTERM has stopped the service; a second signal ends the process at once. */
+export function stopOnSignal(service: RunningService): Promise<void> {
+  return new Promise((done, fail) => {
+    let asked = false;
+    const onSignal = (): void => {
+      if (asked) process.exit(130);
+      asked = true;
+      service.stop().then(done, fail);
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+  });
+}
