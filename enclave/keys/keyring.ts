@@ -3,6 +3,7 @@ import { hpkeSuite } from '../../attestation/channel/hpke.ts';
 import { ALG } from '../../attestation/cose/key.ts';
 import { HPKE_SUITE, type Keyset } from '../../attestation/keyset.ts';
 import { generateSigningKey, type SigningKey } from './signing.ts';
+import { startSigningThread } from './signingThread.ts';
 
 export interface KeyringOptions {
   /** Host name in the log's origin. */
@@ -11,6 +12,8 @@ export interface KeyringOptions {
   readonly notAfter: number;
   readonly software: Keyset['software'];
   readonly receiptAlgorithm: 'ES256' | 'Ed25519';
+  /** Compiled entry of a thread that signs receipts; without it they are signed where they are issued. */
+  readonly signingThread?: URL;
 }
 
 /**
@@ -27,12 +30,16 @@ export interface Keyring {
   readonly inclusion: SigningKey;
   /** Opens requests sealed to the keyset. */
   readonly hpke: CryptoKeyPair;
+  /** Ends the signing thread. */
+  close(): Promise<void>;
 }
 
 /** Makes the keys of a new instance, generation 0. */
 export async function generateKeyring(options: KeyringOptions): Promise<Keyring> {
   const algorithm = options.receiptAlgorithm === 'ES256' ? ALG.es256 : ALG.ed25519;
-  const receipt = generateSigningKey(algorithm);
+  const { signingThread } = options;
+  const thread = signingThread && startSigningThread(algorithm, signingThread);
+  const receipt = thread ?? generateSigningKey(algorithm);
   const log = generateSigningKey(ALG.ed25519);
   const inclusion = generateSigningKey(algorithm);
   const suite = hpkeSuite();
@@ -52,5 +59,5 @@ export async function generateKeyring(options: KeyringOptions): Promise<Keyring>
     notAfter: options.notAfter,
     software: options.software,
   };
-  return { keyset, receipt, log, inclusion, hpke };
+  return { keyset, receipt, log, inclusion, hpke, close: async () => thread?.close() };
 }

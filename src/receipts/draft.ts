@@ -1,3 +1,4 @@
+import type { EvidenceHead } from './evidence.ts';
 import type { Channel, Outcome, Reason } from '../../attestation/receipt/claims.ts';
 
 /** What is known of one exchange when its receipt is issued. */
@@ -40,6 +41,8 @@ export type ResponseContent =
 export interface IssuedReceipt {
   readonly id: Uint8Array;
   readonly index: number;
+  /** The document that it cites. */
+  readonly cited: EvidenceHead;
   /** COSE_Sign1, durable in the log. */
   readonly encoded: Uint8Array;
 }

@@ -16,13 +16,22 @@ import { documentDigest, encodeDocument } from '../../attestation/evidence/docum
 import type { CpuEvidence, DeviceEvidence } from '../../attestation/evidence/evidence.ts';
 import type { Keyset } from '../../attestation/keyset.ts';
 import { MemoryTree } from '../../attestation/log/memoryTree.ts';
-import type { EvidenceHead } from './issuer.ts';
 
 /** The hardware as this room sees it: `enclave/collect` has the ways to it. Calls are serial. */
 export interface EvidenceSource {
   collectDevices(nonce: Uint8Array): Promise<readonly DeviceEvidence[]>;
   collectCpu(reportData: Uint8Array): Promise<CpuEvidence>;
   collateral(): Promise<Collateral>;
+}
+
+/** The evidence document that receipts cite. */
+export interface EvidenceHead {
+  readonly seq: number;
+  readonly digest: Uint8Array;
+  readonly encoded: Uint8Array;
+  readonly logSize: number;
+  /** Leaf serials of its devices, in document order. */
+  readonly serials: readonly Uint8Array[];
 }
 
 export interface DocumentRequest {

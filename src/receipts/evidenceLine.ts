@@ -1,10 +1,20 @@
 import { setImmediate } from 'node:timers/promises';
 import { checkNonce, MAX_NONCES } from '../../attestation/binding.ts';
-import { collectDocument, type CollectedDocument, type EvidenceSource } from './evidence.ts';
+import { equalBytes } from '../../attestation/bytes/bytes.ts';
+import {
+  collectDocument,
+  type CollectedDocument,
+  type EvidenceHead,
+  type EvidenceSource,
+} from './evidence.ts';
 import { VouchingError } from './errors.ts';
-import type { EvidenceHead, Issuer } from './issuer.ts';
+import type { Issuer } from './issuer.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
+
+const NONE = new Uint8Array(0);
+/** Documents that are remembered, at least: more than the receipts that can be fetched by id need. */
+const MAX_MARKS = 250_000;
 
 /** The asker's place in the nonce tree of a document. */
 export interface NonceAnswer {
@@ -14,7 +24,7 @@ export interface NonceAnswer {
   readonly path: readonly Uint8Array[];
 }
 
-/** A published document, as the line remembers it. */
+/** A published document that covers entries which none before it covers. */
 export interface DocumentMark {
   readonly seq: number;
   readonly logSize: number;
@@ -58,6 +68,8 @@ export class EvidenceLine {
   #failure: Error | undefined;
   #issued = 0;
   #covered = 0;
+  #finishing = false;
+  #finished = false;
 
   constructor(parts: EvidenceLineParts) {
     this.#parts = parts;
@@ -91,6 +103,7 @@ export class EvidenceLine {
   /** Evidence made for a nonce of an asker. */
   answer(nonce: Uint8Array): Promise<NonceAnswer> {
     checkNonce(nonce);
+    if (this.#finishing) throw stopping();
     if (this.#nonces.length >= MAX_NONCES) {
       throw new VouchingError('TOO_MANY_NONCES', `${MAX_NONCES} nonces wait already`);
     }
@@ -103,6 +116,7 @@ export class EvidenceLine {
   /** Resolves when a document covers the log entry. */
   covered(index: number): Promise<void> {
     if (this.#head && index < this.#head.logSize) return Promise.resolve();
+    if (this.#finished) return Promise.reject(stopping());
     return new Promise((resolve, reject) => {
       this.#coverage.push({ index, resolve, reject });
       this.#want();
@@ -111,19 +125,14 @@ export class EvidenceLine {
 
   /** First document whose tree holds the entry; undefined while there is none. */
   covering(index: number): DocumentMark | undefined {
-    // Sizes never fall, and the wanted document is nearly always among the newest.
-    let found: DocumentMark | undefined;
-    for (let seq = this.#marks.length - 1; seq >= 0; seq--) {
-      const mark = this.#marks[seq];
-      if (!mark || index >= mark.logSize) break;
-      found = mark;
+    // Sizes rise, so that the wanted document is found by halving.
+    let [low, high] = [0, this.#marks.length];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if ((this.#marks[middle]?.logSize ?? 0) > index) high = middle;
+      else low = middle + 1;
     }
-    return found;
-  }
-
-  /** The document with this number. Numbers rise by one from zero. */
-  mark(seq: number): DocumentMark | undefined {
-    return this.#marks[seq];
+    return this.#marks[low];
   }
 
   /** Ends the epoch where a receipt is uncovered. */
@@ -137,13 +146,18 @@ export class EvidenceLine {
     while (this.#running) await this.#running;
   }
 
-  /** The last document of the instance. */
+  /** The last document of the instance: nothing may follow it, so that no nonce is taken from now on. */
   async finish(): Promise<void> {
+    this.#finishing = true;
     while (this.#running) await this.#running;
     await this.#collectOnce(true);
+    this.#finished = true;
+    for (const { reject } of this.#coverage.splice(0)) reject(stopping());
   }
 
   #want(): void {
+    // What waits meanwhile is the last document's to answer.
+    if (this.#finishing) return;
     this.#wanted = true;
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined;
@@ -190,9 +204,19 @@ export class EvidenceLine {
       log: { size, root },
       previous: this.#head?.digest,
     });
-    await log.writeEvidence(collected.head.seq, collected.head.encoded);
+    this.#requireSameDevices(collected.head);
     await publish(size, root);
+    // Last: a log takes each document once, and one that it has taken is the head.
+    await log.writeEvidence(collected.head.seq, collected.head.encoded);
     return collected;
+  }
+
+  /** The set is fixed for an instance: no verifier takes another one for coverage. */
+  #requireSameDevices({ serials }: EvidenceHead): void {
+    const known = this.#head?.serials ?? serials;
+    const same =
+      known.length === serials.length && known.every((serial, i) => equalBytes(serial, serials[i] ?? NONE));
+    if (!same) throw new VouchingError('EVIDENCE_UNAVAILABLE', 'the set of devices changed');
   }
 
   #adopt(head: EvidenceHead, issuedBefore: number): void {
@@ -200,11 +224,17 @@ export class EvidenceLine {
     this.#collectedAt = this.#parts.now();
     this.#failure = undefined;
     this.#covered = issuedBefore;
-    this.#marks.push({ seq: head.seq, logSize: head.logSize });
+    this.#mark(head);
     const waiting = this.#coverage;
     this.#coverage = waiting.filter(({ index }) => index >= head.logSize);
     for (const { index, resolve } of waiting) if (index < head.logSize) resolve();
     if (this.#coverage.length > 0) this.#wanted = true;
+  }
+
+  /** Documents made for nonces alone cover nothing new and are not remembered. */
+  #mark({ seq, logSize }: EvidenceHead): void {
+    if (logSize > (this.#marks.at(-1)?.logSize ?? 0)) this.#marks.push({ seq, logSize });
+    if (this.#marks.length > 2 * MAX_MARKS) this.#marks.splice(0, MAX_MARKS);
   }
 
   async #recordEpoch(head: EvidenceHead): Promise<void> {
@@ -220,4 +250,8 @@ export class EvidenceLine {
     for (const { reject } of [...batch, ...this.#coverage]) reject(refused);
     this.#coverage = [];
   }
+}
+
+function stopping(): VouchingError {
+  return new VouchingError('ISSUING_STOPPED', 'the instance is stopping');
 }

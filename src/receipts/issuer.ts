@@ -8,89 +8,142 @@ import { commit } from '../../attestation/receipt/commitment.ts';
 import { encodeEntryHeader, RECEIPT_TYPE, RECORD_TYPE } from '../../attestation/receipt/receipt.ts';
 import { encodeRecord, type LogRecord } from '../../attestation/receipt/record.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
+import type { EvidenceHead } from './evidence.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
-
-/** The evidence document that receipts cite. */
-export interface EvidenceHead {
-  readonly seq: number;
-  readonly digest: Uint8Array;
-  readonly encoded: Uint8Array;
-  readonly logSize: number;
-  /** Leaf serials of its devices, in document order. */
-  readonly serials: readonly Uint8Array[];
-}
 
 export type RecordBody =
   | Omit<Extract<LogRecord, { kind: 'open' }>, 'issuedAt' | 'keysetDigest'>
   | Omit<Extract<LogRecord, { kind: 'epoch' }>, 'issuedAt' | 'keysetDigest'>;
 
-/** Signs receipts and records and appends them. The only place where the receipt key is used. */
+/** Most entries of one trip to the signer. */
+const MAX_BATCH = 64;
+
+interface Sealable {
+  readonly header: Uint8Array;
+  readonly payload: Uint8Array;
+}
+
+interface Placed {
+  readonly index: number;
+  readonly encoded: Uint8Array;
+}
+
+interface Waiting {
+  /** Makes what is signed, once the index is known. */
+  readonly prepare: (index: number) => Sealable;
+  readonly resolve: (placed: Placed) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** What is fixed for all receipts of an instance. */
+export interface IssuerParts {
+  readonly keys: InstanceKeys;
+  readonly log: ReceiptLog;
+  readonly configDigest: Uint8Array;
+  /** The newest evidence document. */
+  readonly head: () => EvidenceHead;
+}
+
+/**
+ * Signs receipts and records and appends them. The only place where the receipt key is used, and the only writer of
+ * the log: one batch is between its indexes and its place in the log at a time, so that indexes are taken in the
+ * order of signing, and the cited evidence never gets older as the index rises.
+ */
 export class Issuer {
   readonly keysetDigest: Uint8Array;
-  readonly #keys: InstanceKeys;
-  readonly #log: ReceiptLog;
-  readonly #configDigest: Uint8Array;
+  readonly #parts: IssuerParts;
   readonly #kid: Uint8Array;
   readonly #issuer: string;
   /** Protected headers by subject: there are as many as models. */
   readonly #headers = new Map<string, Uint8Array>();
+  #waiting: Waiting[] = [];
+  #sealing = false;
 
-  constructor(keys: InstanceKeys, log: ReceiptLog, configDigest: Uint8Array) {
-    this.#keys = keys;
-    this.#log = log;
-    this.#configDigest = configDigest;
-    this.#kid = keyThumbprint(keys.receipt.publicKey, nodeCrypto);
-    this.#issuer = instanceUrn(keys.keyset.instance);
-    this.keysetDigest = keysetDigest(encodeKeyset(keys.keyset), nodeCrypto);
+  constructor(parts: IssuerParts) {
+    this.#parts = parts;
+    const { keyset, receipt } = parts.keys;
+    this.#kid = keyThumbprint(receipt.publicKey, nodeCrypto);
+    this.#issuer = instanceUrn(keyset.instance);
+    this.keysetDigest = keysetDigest(encodeKeyset(keyset), nodeCrypto);
   }
 
-  /**
-   * Issues a receipt that cites `head`: index, signature and place in the log are taken in one synchronous step, so
-   * the cited evidence never gets older as the index rises. Resolves when the entry is durable.
-   */
-  async issue(draft: ReceiptDraft, head: EvidenceHead, now: number): Promise<IssuedReceipt> {
-    const index = this.#log.size;
-    const payload = encodeClaims(this.#claims(draft, head, index, now));
-    const encoded = this.#seal(RECEIPT_TYPE, draft.model.id, payload);
-    await this.#append(encoded, index);
-    return { id: draft.id, index, encoded };
+  /** Issues a receipt that cites the newest evidence; resolves when it is durable. */
+  async issue(draft: ReceiptDraft, now: number): Promise<IssuedReceipt> {
+    const committed = commitments(draft);
+    let cited: EvidenceHead | undefined;
+    const placed = await this.#place((index) => {
+      cited = this.#parts.head();
+      const payload = encodeClaims(this.#claims(draft, committed, cited, index, now));
+      return { header: this.#header(RECEIPT_TYPE, draft.model.id), payload };
+    });
+    return { id: draft.id, cited: cited ?? this.#parts.head(), ...placed };
   }
 
   /** Appends a record about the log itself. */
   async record(body: RecordBody, now: number): Promise<number> {
-    const index = this.#log.size;
     const record = { ...body, issuedAt: seconds(now), keysetDigest: this.keysetDigest } as LogRecord;
-    await this.#append(this.#seal(RECORD_TYPE, body.kind, encodeRecord(record)), index);
-    return index;
+    const sealable = { header: this.#header(RECORD_TYPE, body.kind), payload: encodeRecord(record) };
+    return (await this.#place(() => sealable)).index;
   }
 
-  async #append(entry: Uint8Array, index: number): Promise<void> {
-    const queued = this.#log.enqueue(entry);
-    if (queued.index !== index) throw new Error(`entry signed for index ${index} went to ${queued.index}`);
-    await queued.durable;
+  #place(prepare: Waiting['prepare']): Promise<Placed> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ prepare, resolve, reject });
+      if (!this.#sealing) void this.#sealWaiting();
+    });
   }
 
-  #seal(type: typeof RECEIPT_TYPE | typeof RECORD_TYPE, subject: string, payload: Uint8Array): Uint8Array {
-    const protectedBytes = this.#header(type, subject);
-    const signature = this.#keys.receipt.sign(sigStructure(protectedBytes, payload));
-    return encodeSign1(protectedBytes, payload, signature);
+  async #sealWaiting(): Promise<void> {
+    this.#sealing = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, MAX_BATCH);
+      try {
+        await this.#sealBatch(batch);
+      } catch (error) {
+        // Signatures that found no place in the log never leave this function.
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    this.#sealing = false;
+  }
+
+  async #sealBatch(batch: readonly Waiting[]): Promise<void> {
+    const { keys, log } = this.#parts;
+    const first = log.size;
+    const sealables = batch.map(({ prepare }, i) => prepare(first + i));
+    const signatures = await keys.receipt.signAll(
+      sealables.map(({ header, payload }) => sigStructure(header, payload)),
+    );
+    for (const [i, { resolve, reject }] of batch.entries()) {
+      const [sealable, signature] = [sealables[i], signatures[i]];
+      if (!sealable || !signature) throw new Error('the signer gave too few signatures');
+      const encoded = encodeSign1(sealable.header, sealable.payload, signature);
+      const { index, durable } = log.enqueue(encoded);
+      if (index !== first + i) throw new Error(`an entry signed for index ${first + i} went to ${index}`);
+      durable.then(() => resolve({ index, encoded }), reject);
+    }
   }
 
   #header(type: typeof RECEIPT_TYPE | typeof RECORD_TYPE, subject: string): Uint8Array {
     const key = `${type} ${subject}`;
     const known = this.#headers.get(key);
     if (known) return known;
-    const { alg } = this.#keys.receipt.publicKey;
+    const { alg } = this.#parts.keys.receipt.publicKey;
     const header = encodeEntryHeader({ alg, kid: this.#kid, type, issuer: this.#issuer, subject });
     this.#headers.set(key, header);
     return header;
   }
 
-  #claims(draft: ReceiptDraft, head: EvidenceHead, index: number, now: number): ReceiptClaims {
-    const { id, k, model, response } = draft;
+  #claims(
+    draft: ReceiptDraft,
+    committed: Commitments,
+    head: EvidenceHead,
+    index: number,
+    now: number,
+  ): ReceiptClaims {
     return {
-      id,
+      id: draft.id,
       issuedAt: seconds(now),
       nonce: draft.nonce,
       index,
@@ -99,24 +152,32 @@ export class Issuer {
       channel: draft.channel,
       method: draft.method,
       path: draft.path,
-      model: model.id,
-      manifestDigest: model.manifestDigest,
-      configDigest: this.#configDigest,
-      providers: model.providers,
+      model: draft.model.id,
+      manifestDigest: draft.model.manifestDigest,
+      configDigest: this.#parts.configDigest,
+      providers: draft.model.providers,
       devices: head.serials,
       parameters: draft.parameters,
-      tenant:
-        draft.tenant === undefined ? undefined : commit(k, id, 'tenant', 0, utf8(draft.tenant), nodeCrypto),
       outcome: draft.outcome,
       reason: draft.reason,
       usage: draft.usage,
-      request: commit(k, id, 'request', 0, draft.request, nodeCrypto),
-      response:
-        response.kind === 'body'
-          ? { kind: 'body', commitment: commit(k, id, 'response', 0, response.body, nodeCrypto) }
-          : response,
+      ...committed,
     };
   }
+}
+
+type Commitments = Pick<ReceiptClaims, 'tenant' | 'request' | 'response'>;
+
+/** After this, `k` and the content are needed no more. */
+function commitments({ id, k, tenant, request, response }: ReceiptDraft): Commitments {
+  return {
+    tenant: tenant === undefined ? undefined : commit(k, id, 'tenant', 0, utf8(tenant), nodeCrypto),
+    request: commit(k, id, 'request', 0, request, nodeCrypto),
+    response:
+      response.kind === 'body'
+        ? { kind: 'body', commitment: commit(k, id, 'response', 0, response.body, nodeCrypto) }
+        : response,
+  };
 }
 
 function seconds(milliseconds: number): number {

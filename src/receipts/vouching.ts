@@ -9,9 +9,9 @@ import { makeVkey } from '../../attestation/log/vkey.ts';
 import type { Predecessor } from '../../attestation/receipt/record.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
 import { VouchingError } from './errors.ts';
-import type { EvidenceSource } from './evidence.ts';
+import type { EvidenceHead, EvidenceSource } from './evidence.ts';
 import { EvidenceLine, type NonceAnswer } from './evidenceLine.ts';
-import { Issuer, type EvidenceHead } from './issuer.ts';
+import { Issuer } from './issuer.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
 
@@ -37,7 +37,7 @@ export interface VouchingParts {
 /** Where a receipt is, and whose it is. */
 interface ReceiptPlace {
   readonly index: number;
-  readonly citedSeq: number;
+  readonly cited: { readonly seq: number; readonly logSize: number };
   readonly tenant: string | undefined;
 }
 
@@ -59,7 +59,8 @@ export class Vouching {
   private constructor(parts: VouchingParts) {
     this.#parts = parts;
     const { keys, log, source, now } = parts;
-    this.#issuer = new Issuer(keys, log, parts.configDigest);
+    const { configDigest } = parts;
+    this.#issuer = new Issuer({ keys, log, configDigest, head: () => this.#line.head });
     this.#line = new EvidenceLine({
       source,
       keys,
@@ -84,6 +85,11 @@ export class Vouching {
 
   get head(): EvidenceHead {
     return this.#line.head;
+  }
+
+  /** When the head was collected, milliseconds since 1970. */
+  get collectedAt(): number {
+    return this.#line.collectedAt;
   }
 
   get keysetDigest(): Uint8Array {
@@ -132,11 +138,10 @@ export class Vouching {
   /** Issues a receipt; resolves when it is durable. */
   async issue(draft: ReceiptDraft): Promise<IssuedReceipt> {
     this.requireIssuing();
-    const { head } = this.#line;
     this.#issuing++;
     try {
-      const issued = await this.#issuer.issue(draft, head, this.#parts.now());
-      this.#remember(issued, head.seq, draft.tenant);
+      const issued = await this.#issuer.issue(draft, this.#parts.now());
+      this.#remember(issued, draft.tenant);
       this.#line.countReceipt();
       if (this.#line.uncovered >= this.#parts.limits.receipts) void this.#line.endEpoch();
       return issued;
@@ -167,7 +172,7 @@ export class Vouching {
     const { log, source } = this.#parts;
     const [receipt, cited, collateral] = await Promise.all([
       log.entry(place.index),
-      log.readEvidence(place.citedSeq),
+      log.readEvidence(place.cited.seq),
       source.collateral(),
     ]);
     const covering = await this.#covering(place);
@@ -184,10 +189,9 @@ export class Vouching {
     await this.#parts.log.close();
   }
 
-  async #covering({ index, citedSeq }: ReceiptPlace): Promise<Covering | undefined> {
+  async #covering({ index, cited }: ReceiptPlace): Promise<Covering | undefined> {
     const mark = this.#line.covering(index);
-    const cited = this.#line.mark(citedSeq);
-    if (!mark || !cited) return undefined;
+    if (!mark) return undefined;
     const { log } = this.#parts;
     const [document, root, inclusion, consistency] = await Promise.all([
       log.readEvidence(mark.seq),
@@ -205,8 +209,10 @@ export class Vouching {
     return formatNote(text, [{ name, keyId, signature: log.sign(utf8(text)) }]);
   }
 
-  #remember({ id, index }: IssuedReceipt, citedSeq: number, tenant: string | undefined): void {
-    this.#places.set(toHex(id), { index, citedSeq, tenant });
+  #remember({ id, index, cited }: IssuedReceipt, tenant: string | undefined): void {
+    const { seq, logSize } = cited;
+    // Not the head itself, which holds its whole document.
+    this.#places.set(toHex(id), { index, cited: { seq, logSize }, tenant });
     if (this.#places.size <= MAX_PLACES) return;
     const oldest = this.#places.keys().next();
     if (!oldest.done) this.#places.delete(oldest.value);
