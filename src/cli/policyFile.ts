@@ -1,10 +1,8 @@
 import type { z } from 'zod';
-import { Refusal } from '../../attestation/errors.ts';
 import { policySchema, type Policy } from '../../attestation/policy/policy.ts';
-import { fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { JsonError, parseJsonOnce } from './strictJson.ts';
+import { JsonError, parseStrictJson } from '../../attestation/json/strict.ts';
 
 /** One thing that is wrong with a policy. */
 export interface PolicyProblem {
@@ -22,10 +20,10 @@ export async function checkPolicyFile(path: string): Promise<PolicyCheck> {
   const bytes = await readInput(path);
   let value: unknown;
   try {
-    value = parseJsonOnce(fromUtf8(bytes));
+    value = parseStrictJson(bytes);
   } catch (error) {
-    if (!(error instanceof JsonError || error instanceof Refusal)) throw error;
-    return { policy: undefined, problems: [{ member: '', message: error.message }] };
+    if (!(error instanceof JsonError)) throw error;
+    return { policy: undefined, problems: [{ member: '', message: `the file ${error.message}` }] };
   }
   const result = policySchema.safeParse(value);
   if (result.success) return { policy: result.data, problems: [] };

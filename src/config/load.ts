@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { encodeDc, type Dc, type DcMap } from '../../attestation/cbor/deterministic.ts';
-import { JsonError, parseStrictJson, parseStrictJsonText } from '../http/strictJson.ts';
+import { JsonError, parseStrictJson, parseStrictJsonText } from '../../attestation/json/strict.ts';
 import { ConfigError } from './errors.ts';
 import { type Config, CONFIG_SCHEMA, keysRequired, type Setting, SETTINGS } from './schema.ts';
 

@@ -3,7 +3,7 @@ import type { Dialect } from './dialect.ts';
 import { ServiceError } from './errors.ts';
 import type { EventStream } from './eventStream.ts';
 import type { ServiceRequest } from './request.ts';
-import { JsonError, parseStrictJson } from './strictJson.ts';
+import { JsonError, parseStrictJson } from '../../attestation/json/strict.ts';
 
 /** What a request names before it is admitted. */
 export interface Named<Input> {

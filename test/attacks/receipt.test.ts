@@ -4,7 +4,7 @@ import { parseBundle } from '../../attestation/bundle/bundle.ts';
 import { concat, toHex } from '../../attestation/bytes/bytes.ts';
 import { decodeDc, encodeDc, type Dc } from '../../attestation/cbor/deterministic.ts';
 import { ALG } from '../../attestation/cose/key.ts';
-import { encodeSign1, parseSign1, sigStructure } from '../../attestation/cose/sign1.ts';
+import { encodeSign1, parseSign1 } from '../../attestation/cose/sign1.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { sha256With } from '../../attestation/crypto/provider.ts';
 import { encodeDocument, parseDocument, documentDigest } from '../../attestation/evidence/document.ts';

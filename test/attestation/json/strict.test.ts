@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { JsonError, parseStrictJson, parseStrictJsonText } from '../../../src/http/strictJson.ts';
+import { JsonError, parseStrictJson, parseStrictJsonText } from '../../../attestation/json/strict.ts';
 
 describe('strict JSON', () => {
   test.each([
