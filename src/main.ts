@@ -73,9 +73,14 @@ export async function startService(config: Config, options: StartOptions = {}): 
     announce(start);
     return running(start, service, listening);
   } catch (error) {
-    for (const step of start.undo.reverse()) await step().catch(() => undefined);
+    await closeAll(start.undo);
     throw error;
   }
+}
+
+/** Closes what was started, last first; what does not close does not keep the rest from it. */
+async function closeAll(undo: Start['undo']): Promise<void> {
+  for (const step of undo.splice(0).reverse()) await step().catch(() => undefined);
 }
 
 /** Processes and threads run compiled code, also where this file runs from its source. */
@@ -209,7 +214,7 @@ function announce({ config, notice }: Start): void {
   }
 }
 
-function running({ config, log }: Start, service: Service, listening: Listening): RunningService {
+function running({ config, log, undo }: Start, service: Service, listening: Listening): RunningService {
   const { host } = config.server;
   const { port } = listening;
   const stop = async (): Promise<void> => {
@@ -217,8 +222,8 @@ function running({ config, log }: Start, service: Service, listening: Listening)
     await service.vouching.stop();
     const { evidenceFailure } = service.vouching;
     if (evidenceFailure) log.error('there is no final evidence', { reason: evidenceFailure.message });
-    await service.engine.close();
     service.metrics.close();
+    await closeAll(undo);
   };
   let stopped: Promise<void> | undefined;
   return {

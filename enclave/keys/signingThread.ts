@@ -45,7 +45,6 @@ class SigningThread {
 
   constructor(worker: Worker) {
     this.#worker = worker;
-    worker.unref();
     worker.on('message', (signatures: Uint8Array) => this.#take(signatures));
     worker.on('error', (error) => this.#end(error));
     worker.on('exit', () => this.#end(new Error('the signing thread ended')));
