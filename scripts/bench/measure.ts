@@ -2,14 +2,30 @@ import { closeSync, fdatasyncSync, mkdirSync, openSync, rmSync, writeSync } from
 import { join } from 'node:path';
 import autocannon from 'autocannon';
 
-/** Sentences of several lengths, so that batches are ragged as real ones are. */
 const SENTENCES = [
   'hello',
   'the invoice was paid last week',
   'a small dog ran across the wet street and barked at the postman',
   'how long does the battery of this laptop last when I watch films',
   'The committee decided, after a long debate in which every member spoke twice, to postpone the vote until spring.',
-];
+] as const;
+
+/** A passage as an index of documents is made of: about 45 words. */
+const PASSAGE =
+  'The harbour office keeps a register of every vessel that enters the basin, with its draught, its flag, the ' +
+  'name of the master and the hour of arrival; twice a day a clerk copies the list and sends it to the customs ' +
+  'house, where another clerk compares it with the manifests.';
+
+export type Load = 'short' | 'mixture';
+
+/**
+ * Inputs of one request each. `short`: one sentence, the worst case for what a receipt costs. `mixture`: queries of
+ * one sentence, small batches, and batches of passages as they are sent to build an index, in equal parts.
+ */
+const LOADS: Readonly<Record<Load, readonly (string | readonly string[])[]>> = {
+  short: SENTENCES,
+  mixture: [SENTENCES[1], SENTENCES.slice(0, 4), SENTENCES[4], Array<string>(16).fill(PASSAGE)],
+};
 
 export interface LoadResult {
   /** Requests per second. */
@@ -21,12 +37,17 @@ export interface LoadResult {
 }
 
 /** Embedding requests at a fixed concurrency for some seconds, from this process. */
-export async function loadEmbeddings(url: string, concurrency: number, seconds: number): Promise<LoadResult> {
+export async function loadEmbeddings(
+  url: string,
+  concurrency: number,
+  seconds: number,
+  load: Load,
+): Promise<LoadResult> {
   const result = await autocannon({
     url,
     connections: concurrency,
     duration: seconds,
-    requests: SENTENCES.map((input) => ({
+    requests: LOADS[load].map((input) => ({
       method: 'POST',
       path: '/v1/embeddings',
       headers: { 'content-type': 'application/json' },
