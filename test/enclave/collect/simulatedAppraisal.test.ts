@@ -4,8 +4,10 @@ import type { Check } from '../../../attestation/checks.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
 import { portableCrypto } from '../../../attestation/crypto/portable.ts';
 import type { CryptoProvider } from '../../../attestation/crypto/provider.ts';
+import { referenceLibrary } from '../../../attestation/evidence/appraise.ts';
 import type { AppraisalContext } from '../../../attestation/evidence/context.ts';
 import { appraiseCpu } from '../../../attestation/evidence/cpu.ts';
+import type { DeviceEvidence } from '../../../attestation/evidence/evidence.ts';
 import { appraiseDevices } from '../../../attestation/evidence/devices.ts';
 import { NVIDIA_ANCHORS } from '../../../attestation/evidence/nvidia/anchors.ts';
 import { SIMULATED_ANCHORS } from '../../../attestation/evidence/simulatedAnchors.ts';
@@ -94,12 +96,16 @@ describe('the production verifier on a simulated chip', () => {
   });
 });
 
+function judgeDevices(devices: readonly DeviceEvidence[], nonce: Uint8Array, context: AppraisalContext) {
+  return appraiseDevices(devices, nonce, '', context, referenceLibrary(context));
+}
+
 describe('the production verifier on simulated GPUs', () => {
   test.each(PROVIDERS)(
     'passes every check, under simulated anchors, with %s cryptography',
     async (_, crypto) => {
       const { devices, context } = await collect({ gpus: 2 });
-      const { checks, anchors, verified } = await appraiseDevices(devices, NONCE, '', { ...context, crypto });
+      const { checks, anchors, verified } = await judgeDevices(devices, NONCE, { ...context, crypto });
       expect(failures(checks)).toEqual([]);
       expect(verified).toHaveLength(2);
       expect(anchors.length).toBeGreaterThan(0);
@@ -111,13 +117,13 @@ describe('the production verifier on simulated GPUs', () => {
 
   test('refuses them where only the vendors are trusted', async () => {
     const { devices, context } = await collect();
-    const { checks } = await appraiseDevices(devices, NONCE, '', { ...context, anchors: GENUINE });
+    const { checks } = await judgeDevices(devices, NONCE, { ...context, anchors: GENUINE });
     expect(failures(checks)).toContain('device.chain UNTRUSTED_ROOT');
   });
 
   test('refuses a report for another nonce', async () => {
     const { devices, context } = await collect();
-    const { checks } = await appraiseDevices(devices, new Uint8Array(32).fill(1), '', context);
+    const { checks } = await judgeDevices(devices, new Uint8Array(32).fill(1), context);
     expect(failures(checks)).toContain('device.nonce NONCE_MISMATCH');
   });
 
@@ -125,7 +131,7 @@ describe('the production verifier on simulated GPUs', () => {
     const { devices, context } = await collect();
     const rims = new Map([...context.collateral.rims].map(([id, xml]) => [id, changeGoldenValue(xml)]));
     const forged = { ...context, collateral: { ...context.collateral, rims } };
-    const { checks } = await appraiseDevices(devices, NONCE, '', forged);
+    const { checks } = await judgeDevices(devices, NONCE, forged);
     expect(failures(checks)).toContain('device.driver-reference SIGNATURE_INVALID');
     expect(failures(checks)).toContain('device.vbios-reference SIGNATURE_INVALID');
   });
