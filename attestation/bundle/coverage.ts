@@ -4,7 +4,7 @@ import { sha256With, type CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { AppraisalContext } from '../evidence/context.ts';
 import type { DocumentAppraisal } from '../evidence/appraise.ts';
-import type { EvidenceDocument } from '../evidence/document.ts';
+import { documentDigest, type EvidenceDocument } from '../evidence/document.ts';
 import { verifyCheckpoint } from '../log/checkpoint.ts';
 import { leafHash, verifyConsistency, verifyInclusion } from '../log/merkle.ts';
 import { entryBytes, type ParsedReceipt } from '../receipt/receipt.ts';
@@ -32,6 +32,7 @@ export async function appraiseCoverage(
   const { appraisal, parts } = covering;
   const { checks } = await runSteps(STEPS, 'log', async () => {
     const later = checkSameInstance(cited, appraisal);
+    checkPrevious(cited.document, later, context.crypto);
     await checkTree(receipt, cited.document, later, parts, context.crypto);
   });
   return checks;
@@ -79,6 +80,18 @@ function checkSameInstance(cited: DocumentAppraisal, covering: DocumentAppraisal
     );
   if (!sameDevices) throw refuse('the set of devices changed');
   return later;
+}
+
+/** The next document names the one before it: another one would be a second line of the same instance. */
+function checkPrevious(
+  earlier: EvidenceDocument | undefined,
+  { statement }: EvidenceDocument,
+  crypto: CryptoProvider,
+): void {
+  if (!earlier || !statement.previous || statement.seq !== earlier.statement.seq + 1) return;
+  if (equalBytes(statement.previous, documentDigest(earlier.encoded, crypto))) return;
+  const reason = 'the later evidence follows another document than the cited one';
+  throw new Refusal('CHECKPOINT_MISMATCH', reason, 'log.covering');
 }
 
 async function checkTree(

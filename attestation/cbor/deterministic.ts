@@ -139,7 +139,7 @@ const decoder = new Decoder(options);
  * cannot give one meaning two encodings, nor one map two values for a key.
  */
 export function decodeDc(bytes: Uint8Array, limits: ScanLimits = DEFAULT_LIMITS): Dc {
-  scanItem(bytes, limits);
+  scanItem(bytes, limits, 'deterministic');
   const value = toDc(decodeItem(bytes));
   if (!equalBytes(encodeDc(value), bytes)) {
     throw new Refusal('NOT_CANONICAL', `not deterministic CBOR: ${toHex(bytes.subarray(0, 16))}…`);

@@ -2,7 +2,7 @@ import type { Anchor } from '../anchors.ts';
 import { devicesDigest, gpuNonce, NONCE_BYTES, nonceLeaf, reportData, statementDigest } from '../binding.ts';
 import { equalBytes, isZero, toHex } from '../bytes/bytes.ts';
 import { fail, pass, skip, type Check, type CheckId } from '../checks.ts';
-import { sha256With } from '../crypto/provider.ts';
+import { sha256With, type CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import { keysetDigest } from '../keyset.ts';
 import { verifyInclusion } from '../log/merkle.ts';
@@ -57,8 +57,9 @@ export async function appraiseDocument(
   const expected = reportData(b, devicesDigest(document.encodedDevices, crypto), crypto);
   const cpu = await appraiseCpu(document.cpu, expected, `${prefix}cpu`, context);
   const devices = await appraiseDevices(document.devices, gpuNonce(b, crypto), prefix, context, library);
-  const deviceAnchors = devices.verified.length === document.devices.length ? devices.anchors : undefined;
-  const simulation = judgeSimulation(cpu.anchor, deviceAnchors, subject, context);
+  const complete = cpu.anchor !== undefined && devices.verified.length === document.devices.length;
+  const anchors = { cpu: cpu.anchor, devices: devices.anchors, complete };
+  const simulation = judgeSimulation(anchors, subject, context);
   return {
     checks: [...checks, simulation.check, ...cpu.checks, ...devices.checks],
     document,
@@ -83,21 +84,36 @@ function parseBound(encoded: Uint8Array, { crypto }: AppraisalContext): Evidence
       'document.keyset',
     );
   }
+  checkTimeAnchor(document, crypto);
   return document;
+}
+
+/** The anchor stands beside what the hardware signed: only its digest in the statement binds it. */
+function checkTimeAnchor({ timeAnchor, statement }: EvidenceDocument, crypto: CryptoProvider): void {
+  if (!timeAnchor || !statement.timeAnchor) return;
+  if (equalBytes(crypto.hash('sha256', timeAnchor), statement.timeAnchor)) return;
+  const reason = 'the time anchor is not the one that the statement commits to';
+  throw new Refusal('BINDING_MISMATCH', reason, 'document.format');
+}
+
+interface UsedAnchors {
+  readonly cpu: Anchor | undefined;
+  readonly devices: readonly Anchor[];
+  /** False where a component did not verify, so that its anchor is not known. */
+  readonly complete: boolean;
 }
 
 /** Whether exactly the components that the policy names are simulated. The anchor decides, no field does. */
 function judgeSimulation(
-  cpu: Anchor | undefined,
-  devices: readonly Anchor[] | undefined,
+  { cpu, devices, complete }: UsedAnchors,
   subject: string,
   { policy }: AppraisalContext,
 ): { readonly check: Check; readonly components: readonly SimulatedComponent[] } {
   const components: SimulatedComponent[] = [];
   if (cpu?.simulated) components.push('cpu');
-  if (devices?.some(({ simulated }) => simulated)) components.push('gpu');
+  if (devices.some(({ simulated }) => simulated)) components.push('gpu');
   const found = components.length > 0 ? `SIMULATED: ${components.join(' and ')}` : 'nothing is simulated';
-  if (!cpu || !devices) {
+  if (!complete) {
     return { check: notReached('document.simulated', subject, 'not every component verified'), components };
   }
   const accepted = policy.simulated;

@@ -60,15 +60,32 @@ async function appraiseSnpEvidence(
 ): Promise<AppraisedCpu> {
   const { crypto, now, anchors, collateral } = context;
   const { value: verified, checks } = await runSteps(VERIFIED_BY_ROOM, subject, () =>
-    verifySnp(evidence, { crypto, now, anchors, crls: collateral.crls, revocation: policy.revocation }),
+    verifySnp(evidence, { crypto, now, anchors, crls: collateral.crls, revocation: 'when-present' }),
   );
   if (!verified) {
     const rest = APPRAISED.map((id) => notReached(id, subject, 'the CPU report did not verify'));
     return { checks: [...checks, ...rest], anchor: undefined, verified };
   }
   const binding = checkBinding(verified.report.reportData, expectedReportData, subject);
-  const judged = [...verified.checks, binding, ...appraiseSnp(verified, policy)];
+  const known = verified.checks.map((check) => demandRevocation(check, verified, policy));
+  const judged = [...known, binding, ...appraiseSnp(verified, policy)];
   return { checks: judged.map((check) => ({ ...check, subject })), anchor: verified.anchor, verified };
+}
+
+/**
+ * A CRL that the policy demands and nobody supplied leaves the rest to be judged: evidence that is refused for
+ * another reason must not come out as merely not judged.
+ */
+function demandRevocation(check: Check, { revocation }: VerifiedSnp, policy: SnpPolicy): Check {
+  const { id, subject } = check;
+  const wanting = revocation.status === 'not-supplied' && policy.revocation === 'required';
+  if (id !== 'cpu.revocation' || !wanting) return check;
+  return fail(
+    id,
+    subject,
+    'COLLATERAL_MISSING',
+    'the policy requires a CRL of the root and none was supplied',
+  );
 }
 
 function checkBinding(received: Uint8Array, expected: Uint8Array, subject: string): Check {

@@ -12,6 +12,8 @@ export function policyDigest(policy: Policy, crypto: CryptoProvider): Uint8Array
 type Json = string | number | boolean | readonly Json[] | { readonly [member: string]: Json };
 
 function jsonToDc(value: Json): Dc {
+  // JSON can say -0, which deterministic CBOR cannot.
+  if (value === 0) return 0;
   if (typeof value !== 'object') return value;
   if (isArray(value)) return value.map(jsonToDc);
   return new Map(Object.entries(value).map(([member, item]) => [member, jsonToDc(item)]));

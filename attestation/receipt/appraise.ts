@@ -124,6 +124,10 @@ function checkTime(
   return pass('receipt.time', 'receipt', `claims second ${claims.issuedAt} by the guest's clock`);
 }
 
+/** ONNX Runtime's names. Any other provider could compute on hardware that nothing attests. */
+const CPU_PROVIDER = 'CPUExecutionProvider';
+const CUDA_PROVIDER = 'CUDAExecutionProvider';
+
 function checkDevices(
   { claims }: ParsedReceipt,
   cited: EvidenceDocument | undefined,
@@ -139,12 +143,14 @@ function checkDevices(
     const named = claims.devices.map(toHex).join(', ') || 'none';
     return fail('receipt.devices', 'receipt', 'DEVICES_MISMATCH', `the receipt names the devices ${named}`);
   }
-  const usesCuda = claims.providers.includes('CUDAExecutionProvider');
-  if (claims.providers.length === 0 || (usesCuda && devices.length === 0)) {
-    const reason = `providers ${claims.providers.join(', ') || 'none'} with ${devices.length} devices`;
+  const gpus = devices.filter(({ kind }) => kind === 'gpu').length;
+  const onGpu = claims.providers.includes(CUDA_PROVIDER);
+  const known = claims.providers.every((provider) => [CPU_PROVIDER, CUDA_PROVIDER].includes(provider));
+  if (claims.providers.length === 0 || !known || (onGpu && gpus === 0)) {
+    const reason = `providers ${claims.providers.join(', ') || 'none'} with ${gpus} GPUs`;
     return fail('receipt.devices', 'receipt', 'DEVICES_MISMATCH', reason);
   }
-  const where = usesCuda ? 'computed on the attested devices' : 'computed on the CPU';
+  const where = onGpu ? 'computed on the attested devices' : 'computed on the CPU';
   return pass('receipt.devices', 'receipt', `${devices.length} devices, ${where}`);
 }
 

@@ -1,5 +1,5 @@
 import { decodeDc, encodeDc, type Dc, type DcMap } from '../cbor/deterministic.ts';
-import { asBytes, asClosedMap, asCount, asFixedBytes, asLabel, asText } from '../cbor/shape.ts';
+import { asBytes, asClosedMap, asCount, asFixedBytes, asLabel, asMap, asText } from '../cbor/shape.ts';
 import { parseSign1, type Sign1 } from '../cose/sign1.ts';
 import { Refusal } from '../errors.ts';
 import { parseEntryHeader, RECORD_TYPE, type EntryHeader } from './receipt.ts';
@@ -17,6 +17,13 @@ const CLAIM = {
   seq: -65604,
   evidence: -65538,
 } as const;
+
+const COMMON = [CLAIM.issuedAt, CLAIM.profile, CLAIM.keyset, CLAIM.kind] as const;
+const PREDECESSOR = [
+  CLAIM.predecessorOrigin,
+  CLAIM.predecessorCheckpoint,
+  CLAIM.predecessorEvidence,
+] as const;
 
 /** What the former instance left on disk, as found: the host may have rolled it back. */
 export interface Predecessor {
@@ -72,7 +79,7 @@ export interface ParsedRecord {
 export function parseRecord(encoded: Uint8Array): ParsedRecord {
   const sign1 = parseSign1(encoded);
   const header = parseEntryHeader(sign1, RECORD_TYPE);
-  const map = asClosedMap(decodeDc(sign1.payload), 'record', Object.values(CLAIM));
+  const map = asMap(decodeDc(sign1.payload), 'record');
   asLabel(map.get(CLAIM.profile), 'record profile', RECORD_PROFILE);
   const kind = asText(map.get(CLAIM.kind), 'record kind');
   if (header.subject !== kind) throw new Refusal('MALFORMED', 'sub and kind of the record differ');
@@ -86,6 +93,7 @@ function parseBody(kind: string, map: DcMap): LogRecord {
   };
   if (kind === 'open') return { kind, ...common, predecessor: parsePredecessor(map) };
   if (kind === 'epoch') {
+    asClosedMap(map, 'epoch record', [...COMMON, CLAIM.seq, CLAIM.evidence]);
     const seq = asCount(map.get(CLAIM.seq), 'record seq');
     return { kind, ...common, seq, evidenceDigest: asFixedBytes(map.get(CLAIM.evidence), 'evidence', 32) };
   }
@@ -93,7 +101,8 @@ function parseBody(kind: string, map: DcMap): LogRecord {
 }
 
 function parsePredecessor(map: DcMap): Predecessor | undefined {
-  if (!map.has(CLAIM.predecessorOrigin)) return undefined;
+  asClosedMap(map, 'open record', [...COMMON, ...PREDECESSOR]);
+  if (!PREDECESSOR.some((claim) => map.has(claim))) return undefined;
   return {
     origin: asText(map.get(CLAIM.predecessorOrigin), 'predecessor origin'),
     checkpoint: asBytes(map.get(CLAIM.predecessorCheckpoint), 'predecessor checkpoint'),

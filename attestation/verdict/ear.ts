@@ -1,4 +1,4 @@
-import type { Tier, Verdict } from './verdict.ts';
+import type { SimulatedComponent, Tier, Verdict } from './verdict.ts';
 
 export const EAR_PROFILE = 'tag:ietf.org,2026:rats/ear#03';
 
@@ -8,9 +8,14 @@ export interface EarClaims {
   /** Seconds since 1970: the judged time. */
   readonly iat: number;
   readonly ear_verifier_id: { readonly developer: string; readonly build: string };
-  readonly submods: Readonly<
-    Record<string, { readonly ear_status: Tier; readonly ear_appraisal_policy_ids: readonly string[] }>
-  >;
+  readonly submods: Readonly<Record<string, Appraisal>>;
+}
+
+interface Appraisal {
+  readonly ear_status: Tier;
+  readonly ear_appraisal_policy_ids: readonly string[];
+  /** Ours: every rendering of a verdict says what was simulated. */
+  readonly vouchsafe_simulated: readonly SimulatedComponent[];
 }
 
 /** A verdict as EAR; `build` names the verifier's version. */
@@ -23,6 +28,7 @@ export function toEar(verdict: Verdict, build: string): EarClaims {
       vouchsafe: {
         ear_status: verdict.tier,
         ear_appraisal_policy_ids: [`urn:sha256:${verdict.policyDigest}`],
+        vouchsafe_simulated: verdict.simulated,
       },
     },
   };

@@ -1,4 +1,4 @@
-import type { Check } from '../checks.ts';
+import type { Check, CheckId } from '../checks.ts';
 import type { RefusalCode } from '../errors.ts';
 
 export type Decision = 'accepted' | 'refused' | 'not-judged';
@@ -37,8 +37,17 @@ export function tierOf(checks: readonly Check[], simulated: readonly SimulatedCo
     case 'not-judged':
       return 'none';
     case 'accepted':
-      return simulated.length > 0 || checks.some(isWarning) ? 'warning' : 'affirming';
+      return simulated.length > 0 || checks.some(isWarning) || checks.some(isWaived)
+        ? 'warning'
+        : 'affirming';
   }
+}
+
+/** What a policy may waive, but not without a warning: without it the evidence can be old or of any software. */
+const WAIVED: readonly CheckId[] = ['document.nonce', 'cpu.debug', 'cpu.measurement'];
+
+function isWaived({ id, result }: Check): boolean {
+  return result === 'skip' && WAIVED.includes(id);
 }
 
 /** A check that did not fail and still keeps the verdict from affirming. */

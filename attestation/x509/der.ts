@@ -81,7 +81,9 @@ export function decodeOid(content: Uint8Array): string {
     }
   }
   const first = arcs.shift();
-  if (first === undefined) throw new Refusal('MALFORMED', 'OID is empty');
+  if (first === undefined || ((content.at(-1) ?? 0) & 0x80) !== 0) {
+    throw new Refusal('MALFORMED', 'OID is empty or cut short');
+  }
   const root = Math.min(Math.floor(first / 40), 2);
   return [root, first - root * 40, ...arcs].join('.');
 }
