@@ -8,6 +8,7 @@ import { commit } from '../../attestation/receipt/commitment.ts';
 import { encodeEntryHeader, RECEIPT_TYPE, RECORD_TYPE } from '../../attestation/receipt/receipt.ts';
 import { encodeRecord, type LogRecord } from '../../attestation/receipt/record.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
+import { VouchingError } from './errors.ts';
 import type { EvidenceHead } from './evidence.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
@@ -18,6 +19,8 @@ export type RecordBody =
 
 /** Most entries of one trip to the signer. */
 const MAX_BATCH = 64;
+/** A log entry has at most 65,535 bytes; signature and heads take less than 128. */
+const MAX_SEALABLE_BYTES = 65_535 - 128;
 
 interface Sealable {
   readonly header: Uint8Array;
@@ -59,6 +62,7 @@ export class Issuer {
   readonly #headers = new Map<string, Uint8Array>();
   #waiting: Waiting[] = [];
   #sealing = false;
+  #failure: VouchingError | undefined;
 
   constructor(parts: IssuerParts) {
     this.#parts = parts;
@@ -66,6 +70,11 @@ export class Issuer {
     this.#kid = keyThumbprint(receipt.publicKey, nodeCrypto);
     this.#issuer = instanceUrn(keyset.instance);
     this.keysetDigest = keysetDigest(encodeKeyset(keyset), nodeCrypto);
+  }
+
+  /** Why nothing can be signed any more; undefined while it can. */
+  get failure(): VouchingError | undefined {
+    return this.#failure;
   }
 
   /** Issues a receipt that cites the newest evidence; resolves when it is durable. */
@@ -109,19 +118,29 @@ export class Issuer {
   }
 
   async #sealBatch(batch: readonly Waiting[]): Promise<void> {
-    const { keys, log } = this.#parts;
+    const { log } = this.#parts;
     const first = log.size;
-    const sealables = batch.map(({ prepare }, i) => prepare(first + i));
-    const signatures = await keys.receipt.signAll(
-      sealables.map(({ header, payload }) => sigStructure(header, payload)),
-    );
-    for (const [i, { resolve, reject }] of batch.entries()) {
-      const [sealable, signature] = [sealables[i], signatures[i]];
-      if (!sealable || !signature) throw new Error('the signer gave too few signatures');
+    const prepared = prepareAll(batch, first);
+    const signatures = await this.#signAll(prepared);
+    for (const [i, { sealable, waiting }] of prepared.entries()) {
+      const signature = signatures[i];
+      if (!signature) throw new Error('the signer gave too few signatures');
       const encoded = encodeSign1(sealable.header, sealable.payload, signature);
       const { index, durable } = log.enqueue(encoded);
       if (index !== first + i) throw new Error(`an entry signed for index ${first + i} went to ${index}`);
-      durable.then(() => resolve({ index, encoded }), reject);
+      durable.then(() => waiting.resolve({ index, encoded }), waiting.reject);
+    }
+  }
+
+  /** A signer that failed once is not asked again: readiness tells why. */
+  async #signAll(prepared: readonly Prepared[]): Promise<readonly Uint8Array[]> {
+    if (this.#failure) throw this.#failure;
+    const messages = prepared.map(({ sealable: { header, payload } }) => sigStructure(header, payload));
+    try {
+      return await this.#parts.keys.receipt.signAll(messages);
+    } catch (error) {
+      this.#failure = new VouchingError('ISSUING_STOPPED', 'receipts cannot be signed', { cause: error });
+      throw this.#failure;
     }
   }
 
@@ -164,6 +183,28 @@ export class Issuer {
       ...committed,
     };
   }
+}
+
+interface Prepared {
+  readonly sealable: Sealable;
+  readonly waiting: Waiting;
+}
+
+/** What cannot be prepared is refused alone; the others take the indexes without a gap. */
+function prepareAll(batch: readonly Waiting[], first: number): readonly Prepared[] {
+  const prepared: Prepared[] = [];
+  for (const waiting of batch) {
+    try {
+      const sealable = waiting.prepare(first + prepared.length);
+      if (sealable.header.length + sealable.payload.length > MAX_SEALABLE_BYTES) {
+        throw new RangeError(`an entry of ${sealable.payload.length} bytes does not fit the log`);
+      }
+      prepared.push({ sealable, waiting });
+    } catch (error) {
+      waiting.reject(error);
+    }
+  }
+  return prepared;
 }
 
 type Commitments = Pick<ReceiptClaims, 'tenant' | 'request' | 'response'>;

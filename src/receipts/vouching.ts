@@ -76,10 +76,15 @@ export class Vouching {
   /** Opens the log with its `open` record and collects the first evidence document. */
   static async start(parts: VouchingParts): Promise<Vouching> {
     const vouching = new Vouching(parts);
-    await vouching.#issuer.record({ kind: 'open', predecessor: parts.predecessor }, parts.now());
-    await vouching.#line.collect();
-    const failure = vouching.#line.failure;
-    if (failure) throw failure;
+    try {
+      await vouching.#issuer.record({ kind: 'open', predecessor: parts.predecessor }, parts.now());
+      await vouching.#line.collect();
+      const { failure } = vouching.#line;
+      if (failure) throw failure;
+    } catch (error) {
+      clearInterval(vouching.#timer);
+      throw error;
+    }
     return vouching;
   }
 
@@ -110,6 +115,7 @@ export class Vouching {
     const { keys, limits, now } = this.#parts;
     if (this.#stopped) return 'the instance is stopping';
     if (now() > keys.keyset.notAfter * 1000) return 'the keyset is at its end';
+    if (this.#issuer.failure) return this.#issuer.failure.message;
     const { failure, collectedAt } = this.#line;
     if (failure && now() - collectedAt > limits.maxEvidenceAgeMs) return 'evidence cannot be renewed';
     return undefined;
