@@ -83,10 +83,11 @@ async function closeAll(undo: Start['undo']): Promise<void> {
   for (const step of undo.splice(0).reverse()) await step().catch(() => undefined);
 }
 
-/** Processes and threads run compiled code, also where this file runs from its source. */
-const COMPILED = new URL(import.meta.url.endsWith('.ts') ? '../dist/src/' : './', import.meta.url);
-const CHILD_ENTRY = new URL('engine/child.js', COMPILED);
-const SIGNING_THREAD = new URL('../enclave/keys/signingWorker.js', COMPILED);
+/** The engine process runs compiled code, also where this file runs from its source. */
+const CHILD_ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? '../dist/src/engine/child.js' : './engine/child.js',
+  import.meta.url,
+);
 
 async function chooseCollector({ config }: Start, signs: readonly string[]): Promise<Collector> {
   const { collector, gpus } = config.hardware;
@@ -128,9 +129,7 @@ async function assemble(start: Start, collector: Collector, engine: Engine): Pro
     notAfter: Math.floor(now() / 1000) + config.receipts.keysetDays * DAY_SECONDS,
     software: SOFTWARE,
     receiptAlgorithm: config.receipts.algorithm,
-    signingThread: SIGNING_THREAD,
   });
-  undo.push(() => keyring.close());
   const { instanceLog, predecessor } = await openArchive(start, keyring);
   undo.push(() => instanceLog.close());
   const vouching = await startVouching(start, { keyring, collector, instanceLog, predecessor });

@@ -12,40 +12,51 @@ export type DcMap = ReadonlyMap<number | string, Dc>;
 
 /** Deterministic encoding. Throws `TypeError` for what `Dc` cannot carry: that is misuse, not bad input. */
 export function encodeDc(value: Dc): Uint8Array {
-  const writer = new Writer();
-  write(value, writer);
-  return writer.finish();
+  SCRATCH.clear();
+  write(value, SCRATCH);
+  return SCRATCH.copy();
 }
 
-/** One growing buffer: every receipt is encoded in the path of its answer. */
+/** One growing buffer for all encodings, which are synchronous: every receipt is encoded in the path of its answer. */
 class Writer {
-  #bytes = new Uint8Array(512);
+  #bytes = new Uint8Array(4096);
   #view = new DataView(this.#bytes.buffer);
   #length = 0;
+
+  clear(): void {
+    this.#length = 0;
+  }
+
+  /** What was written, as bytes of its own. */
+  copy(): Uint8Array {
+    const copy = this.#bytes.slice(0, this.#length);
+    if (this.#bytes.length > MAX_SCRATCH_BYTES) this.#resize(4096);
+    return copy;
+  }
 
   /** The shortest head of RFC 8949 section 3: major type and argument. */
   head(major: number, argument: number): void {
     this.#reserve(9);
     const type = major << 5;
-    if (argument < 24) this.byte(type | argument);
+    if (argument < 24) this.#bytes[this.#length++] = type | argument;
     else if (argument < 0x100) {
-      this.byte(type | 24);
-      this.byte(argument);
+      this.#bytes[this.#length++] = type | 24;
+      this.#bytes[this.#length++] = argument;
     } else if (argument < 0x10000) {
-      this.byte(type | 25);
+      this.#bytes[this.#length++] = type | 25;
       this.#view.setUint16(this.#advance(2), argument);
     } else if (argument < 0x1_0000_0000) {
-      this.byte(type | 26);
+      this.#bytes[this.#length++] = type | 26;
       this.#view.setUint32(this.#advance(4), argument);
     } else {
-      this.byte(type | 27);
+      this.#bytes[this.#length++] = type | 27;
       this.#view.setBigUint64(this.#advance(8), BigInt(argument));
     }
   }
 
   byte(value: number): void {
     this.#reserve(1);
-    this.#bytes[this.#advance(1)] = value;
+    this.#bytes[this.#length++] = value;
   }
 
   bytes(value: Uint8Array): void {
@@ -53,8 +64,25 @@ class Writer {
     this.#bytes.set(value, this.#advance(value.length));
   }
 
-  finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+  /** Text of ASCII alone, which most of ours is; false where it is not, and nothing counts as written. */
+  ascii(text: string): boolean {
+    this.#reserve(text.length);
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 0x7f) return false;
+      this.#bytes[this.#length + i] = code;
+    }
+    this.#length += text.length;
+    return true;
+  }
+
+  /** Takes back what was written after `length`. */
+  truncate(length: number): void {
+    this.#length = length;
+  }
+
+  get length(): number {
+    return this.#length;
   }
 
   #advance(length: number): number {
@@ -65,13 +93,20 @@ class Writer {
 
   #reserve(length: number): void {
     const needed = this.#length + length;
-    if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
-    grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+    if (needed > this.#bytes.length) this.#resize(Math.max(needed, 2 * this.#bytes.length));
+  }
+
+  #resize(capacity: number): void {
+    const resized = new Uint8Array(capacity);
+    resized.set(this.#bytes.subarray(0, Math.min(this.#length, capacity)));
+    this.#bytes = resized;
+    this.#view = new DataView(resized.buffer);
   }
 }
+
+/** A larger scratch buffer, after a large document, is given back. */
+const MAX_SCRATCH_BYTES = 1024 * 1024;
+const SCRATCH = new Writer();
 
 const MAJOR = { unsigned: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5 } as const;
 const FALSE = 0xf4;
@@ -79,9 +114,9 @@ const TRUE = 0xf5;
 
 function write(value: Dc, writer: Writer): void {
   if (typeof value === 'number') writeInteger(value, writer);
-  else if (typeof value === 'string') writeString(MAJOR.text, utf8(value), writer);
+  else if (typeof value === 'string') writeText(value, writer);
   else if (typeof value === 'boolean') writer.byte(value ? TRUE : FALSE);
-  else if (value instanceof Uint8Array) writeString(MAJOR.bytes, value, writer);
+  else if (value instanceof Uint8Array) writeBytes(MAJOR.bytes, value, writer);
   else if (isArray(value)) {
     writer.head(MAJOR.array, value.length);
     for (const item of value) write(item, writer);
@@ -93,7 +128,15 @@ function isArray(value: Dc): value is readonly Dc[] {
   return Array.isArray(value);
 }
 
-function writeString(major: number, bytes: Uint8Array, writer: Writer): void {
+function writeText(text: string, writer: Writer): void {
+  const start = writer.length;
+  writer.head(MAJOR.text, text.length);
+  if (writer.ascii(text)) return;
+  writer.truncate(start);
+  writeBytes(MAJOR.text, utf8(text), writer);
+}
+
+function writeBytes(major: number, bytes: Uint8Array, writer: Writer): void {
   writer.head(major, bytes.length);
   writer.bytes(bytes);
 }

@@ -3,7 +3,6 @@ import { hpkeSuite } from '../../attestation/channel/hpke.ts';
 import { ALG } from '../../attestation/cose/key.ts';
 import { HPKE_SUITE, type Keyset } from '../../attestation/keyset.ts';
 import { generateSigningKey, type SigningKey } from './signing.ts';
-import { startSigningThread } from './signingThread.ts';
 
 export interface KeyringOptions {
   /** Host name in the log's origin. */
@@ -12,8 +11,6 @@ export interface KeyringOptions {
   readonly notAfter: number;
   readonly software: Keyset['software'];
   readonly receiptAlgorithm: 'ES256' | 'Ed25519';
-  /** Compiled entry of a thread that signs receipts; without it they are signed where they are issued. */
-  readonly signingThread?: URL;
 }
 
 /**
@@ -30,16 +27,12 @@ export interface Keyring {
   readonly inclusion: SigningKey;
   /** Opens requests sealed to the keyset. */
   readonly hpke: CryptoKeyPair;
-  /** Ends the signing thread. */
-  close(): Promise<void>;
 }
 
 /** Makes the keys of a new instance, generation 0. */
 export async function generateKeyring(options: KeyringOptions): Promise<Keyring> {
   const algorithm = options.receiptAlgorithm === 'ES256' ? ALG.es256 : ALG.ed25519;
-  const { signingThread } = options;
-  const thread = signingThread && startSigningThread(algorithm, signingThread);
-  const receipt = thread ?? generateSigningKey(algorithm);
+  const receipt = generateSigningKey(algorithm);
   const log = generateSigningKey(ALG.ed25519);
   const inclusion = generateSigningKey(algorithm);
   const suite = hpkeSuite();
@@ -59,5 +52,5 @@ export async function generateKeyring(options: KeyringOptions): Promise<Keyring>
     notAfter: options.notAfter,
     software: options.software,
   };
-  return { keyset, receipt, log, inclusion, hpke, close: async () => thread?.close() };
+  return { keyset, receipt, log, inclusion, hpke };
 }

@@ -6,44 +6,26 @@ export interface SigningKey {
   readonly publicKey: CoseKey;
   /** 64 bytes: `r || s` with low s for ES256, or an Ed25519 signature. */
   sign(data: Uint8Array): Uint8Array;
-  /** Signatures of several messages, in their order. */
-  signAll(messages: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
 }
 
-/** The private half, as it may go to a thread of this process. */
-export interface PrivateKey {
-  readonly alg: CoseKey['alg'];
-  readonly key: KeyObject;
-}
-
-export interface GeneratedKey {
-  readonly publicKey: CoseKey;
-  readonly privateKey: PrivateKey;
-}
-
-export function generateKey(alg: CoseKey['alg']): GeneratedKey {
-  if (alg === ALG.ed25519) {
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-    return { publicKey: { alg, x: jwkMember(publicKey, 'x') }, privateKey: { alg, key: privateKey } };
-  }
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-  const point = { x: jwkMember(publicKey, 'x'), y: jwkMember(publicKey, 'y') };
-  return { publicKey: { alg, ...point }, privateKey: { alg, key: privateKey } };
-}
-
-/** A key that signs where it is called. */
 export function generateSigningKey(alg: CoseKey['alg']): SigningKey {
-  const { publicKey, privateKey } = generateKey(alg);
+  return alg === ALG.ed25519 ? generateEd25519() : generateEs256();
+}
+
+function generateEd25519(): SigningKey {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   return {
-    publicKey,
-    sign: (data) => signWith(privateKey, data),
-    signAll: (messages) => Promise.resolve(messages.map((message) => signWith(privateKey, message))),
+    publicKey: { alg: ALG.ed25519, x: jwkMember(publicKey, 'x') },
+    sign: (data) => sign(null, data, privateKey),
   };
 }
 
-export function signWith({ alg, key }: PrivateKey, data: Uint8Array): Uint8Array {
-  if (alg === ALG.ed25519) return sign(null, data, key);
-  return lowerS(sign('sha256', data, { key, dsaEncoding: 'ieee-p1363' }));
+function generateEs256(): SigningKey {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  return {
+    publicKey: { alg: ALG.es256, x: jwkMember(publicKey, 'x'), y: jwkMember(publicKey, 'y') },
+    sign: (data) => lowerS(sign('sha256', data, { key: privateKey, dsaEncoding: 'ieee-p1363' })),
+  };
 }
 
 function jwkMember(key: KeyObject, member: 'x' | 'y'): Uint8Array {

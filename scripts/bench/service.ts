@@ -7,6 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+/** As `npm start` and the `vouchsafe` program have them. */
+const NODE_FLAGS = ['--max-semi-space-size=8'];
 const START_LIMIT_MS = 60_000;
 
 /** One service process with a data folder of its own. */
@@ -21,10 +23,14 @@ export interface RunningService {
 export async function startService(environment: Record<string, string> = {}): Promise<RunningService> {
   const data = mkdtempSync(join(process.env['VOUCHSAFE_BENCH_DIR'] ?? tmpdir(), 'vouchsafe-bench-'));
   const port = await freePort();
-  const child = spawn(process.execPath, [CLI, 'serve', '--port', String(port), '--simulated'], {
-    env: { ...process.env, VOUCHSAFE_DATA_DIRECTORY: data, VOUCHSAFE_LOG_LEVEL: 'warn', ...environment },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...NODE_FLAGS, CLI, 'serve', '--port', String(port), '--simulated'],
+    {
+      env: { ...process.env, VOUCHSAFE_DATA_DIRECTORY: data, VOUCHSAFE_LOG_LEVEL: 'warn', ...environment },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    },
+  );
   const url = `http://127.0.0.1:${port}`;
   await untilReady(url, child);
   return {

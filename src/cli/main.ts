@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=8
 import { CommanderError, type Command } from 'commander';
 import { newCommand, EXIT_HELP } from './command.ts';
 import { describeError, EXIT, type ExitCode } from './exit.ts';

@@ -5,13 +5,11 @@ import type { Keyset } from '../../attestation/keyset.ts';
 export interface Signer {
   readonly publicKey: CoseKey;
   sign(data: Uint8Array): Uint8Array;
-  /** Signatures of several messages, in their order, made off the event loop where the signer can. */
-  signAll(messages: readonly Uint8Array[]): Promise<readonly Uint8Array[]>;
 }
 
 /** The keys of the instance that issues. */
 export interface InstanceKeys {
   readonly keyset: Keyset;
   readonly receipt: Signer;
-  readonly log: Pick<Signer, 'publicKey' | 'sign'>;
+  readonly log: Signer;
 }

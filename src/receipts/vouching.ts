@@ -10,7 +10,7 @@ import type { Predecessor } from '../../attestation/receipt/record.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
 import { VouchingError } from './errors.ts';
 import type { EvidenceHead, EvidenceSource } from './evidence.ts';
-import { EvidenceLine, type NonceAnswer } from './evidenceLine.ts';
+import { EvidenceLine, type DocumentMark, type NonceAnswer } from './evidenceLine.ts';
 import { Issuer } from './issuer.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
@@ -37,7 +37,7 @@ export interface VouchingParts {
 /** Where a receipt is, and whose it is. */
 interface ReceiptPlace {
   readonly index: number;
-  readonly cited: { readonly seq: number; readonly logSize: number };
+  readonly cited: DocumentMark;
   readonly tenant: string | undefined;
 }
 
@@ -52,6 +52,7 @@ export class Vouching {
   readonly #line: EvidenceLine;
   readonly #places = new Map<string, ReceiptPlace>();
   readonly #timer: NodeJS.Timeout;
+  #cited: DocumentMark | undefined;
   #issuing = 0;
   #idle: (() => void) | undefined;
   #stopped = false;
@@ -115,7 +116,6 @@ export class Vouching {
     const { keys, limits, now } = this.#parts;
     if (this.#stopped) return 'the instance is stopping';
     if (now() > keys.keyset.notAfter * 1000) return 'the keyset is at its end';
-    if (this.#issuer.failure) return this.#issuer.failure.message;
     const { failure, collectedAt } = this.#line;
     if (failure && now() - collectedAt > limits.maxEvidenceAgeMs) return 'evidence cannot be renewed';
     return undefined;
@@ -217,8 +217,9 @@ export class Vouching {
 
   #remember({ id, index, cited }: IssuedReceipt, tenant: string | undefined): void {
     const { seq, logSize } = cited;
-    // Not the head itself, which holds its whole document.
-    this.#places.set(toHex(id), { index, cited: { seq, logSize }, tenant });
+    // One mark for all receipts of a document, and not the head itself, which holds the document.
+    if (this.#cited?.seq !== seq) this.#cited = { seq, logSize };
+    this.#places.set(toHex(id), { index, cited: this.#cited, tenant });
     if (this.#places.size <= MAX_PLACES) return;
     const oldest = this.#places.keys().next();
     if (!oldest.done) this.#places.delete(oldest.value);
