@@ -44,10 +44,10 @@ export interface SealedBody {
 /** Seals one request body to a public key, which must come from a verified keyset. */
 export async function sealRequest(publicKey: Uint8Array, plaintext: Uint8Array): Promise<SealedBody> {
   const suite = hpkeSuite();
-  const recipientPublicKey = await suite.kem.deserializePublicKey(publicKey as Uint8Array<ArrayBuffer>);
+  const recipientPublicKey = await suite.kem.deserializePublicKey(publicKey);
   const context = await suite.createSenderContext({ recipientPublicKey, info: REQUEST_INFO });
   const enc = new Uint8Array(context.enc);
-  const ciphertext = new Uint8Array(await context.seal(plaintext as Uint8Array<ArrayBuffer>));
+  const ciphertext = new Uint8Array(await context.seal(plaintext));
   return {
     enc,
     body: frame(ciphertext),
@@ -73,10 +73,10 @@ export async function openRequest(
   try {
     const context = await hpkeSuite().createRecipientContext({
       recipientKey: privateKey,
-      enc: enc as Uint8Array<ArrayBuffer>,
+      enc: enc,
       info: REQUEST_INFO,
     });
-    const plaintext = new Uint8Array(await context.open(ciphertext as Uint8Array<ArrayBuffer>));
+    const plaintext = new Uint8Array(await context.open(ciphertext));
     return {
       plaintext,
       sealer: async (responseNonce) => new FrameSealer(await responseKeys(context, enc, responseNonce)),

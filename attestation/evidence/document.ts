@@ -102,12 +102,9 @@ function readMember(value: Dc | undefined, member: Member): Uint8Array {
 function parseCpu(encoded: Uint8Array): CpuEvidence {
   const [label, platform, report, certificates] = asTuple(decodeDc(encoded), 'CPU evidence', 4);
   asLabel(label, 'CPU evidence label', CPU_LABEL);
-  if (asText(platform, 'CPU platform') !== 'snp') {
-    throw new Refusal(
-      'PLATFORM_NOT_ALLOWED',
-      `CPU platform ${String(platform)} is not known`,
-      'cpu.platform',
-    );
+  const name = asText(platform, 'CPU platform');
+  if (name !== 'snp') {
+    throw new Refusal('PLATFORM_NOT_ALLOWED', `CPU platform ${name} is not known`, 'cpu.platform');
   }
   const chain = asArray(certificates, 'CPU certificates');
   if (chain.length > MAX_CPU_CERTIFICATES) throw new Refusal('MALFORMED', 'too many CPU certificates');

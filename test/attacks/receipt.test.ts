@@ -473,7 +473,7 @@ test('receipt nonce, channel, outcome, model and devices are judged by the polic
   expect(failures(await judge(withReceipt(devices)))).toContain('receipt: receipt.devices DEVICES_MISMATCH');
 });
 
-test('the tree of the covering document holds every receipt', async () => {
+test('the tree of the covering document holds every receipt', () => {
   const sha256 = sha256With(nodeCrypto);
   const { statement } = parseDocument(world.vouching.head.encoded);
   const leaves = world.log.entries.slice(0, statement.logSize).map((entry) => leafHash(sha256, entry));

@@ -48,7 +48,7 @@ const policies = { SIMULATED_POLICY, DEFAULT_POLICY };
     }, 60_000);
 
     afterAll(async () => {
-      await browser?.close();
+      await browser.close();
     });
 
     function judgeInPage(bytes: Uint8Array, policy: keyof typeof policies): Promise<Verdict> {
