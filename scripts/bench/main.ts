@@ -42,13 +42,14 @@ async function costOfReceipts(): Promise<readonly Figure[]> {
   const on = await startService();
   const off = await startService({ VOUCHSAFE_RECEIPTS_ENABLED: 'false' });
   try {
-    const mixture = await compareThroughput({ on, off }, 'mixture');
-    const short = await compareThroughput({ on, off }, 'short');
+    const throughput: Figure[] = [];
+    for (const load of ['passages', 'mixture', 'short'] as const) {
+      throughput.push(...throughputFigures(load, await compareThroughput({ on, off }, load)));
+    }
     const latencies = await compareLatency({ on, off });
     const memory = memoryOfTree(on.process.pid ?? 0);
     return [
-      ...throughputFigures('mixture', mixture),
-      ...throughputFigures('short', short),
+      ...throughput,
       ...latencies,
       goal('resident memory', memory.rss / 1e6, 'MB', 'at most 350', (value) => value <= 350),
       figure('proportional memory', memory.pss / 1e6, 'MB'),

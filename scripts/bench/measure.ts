@@ -16,13 +16,14 @@ const PASSAGE =
   'name of the master and the hour of arrival; twice a day a clerk copies the list and sends it to the customs ' +
   'house, where another clerk compares it with the manifests.';
 
-export type Load = 'short' | 'mixture';
+export type Load = 'passages' | 'mixture' | 'short';
 
 /**
- * Inputs of one request each. `short`: one sentence, the worst case for what a receipt costs. `mixture`: queries of
- * one sentence, small batches, and batches of passages as they are sent to build an index, in equal parts.
+ * Inputs of one request each. `passages`: 16 passages, as they are sent to build an index. `short`: one sentence, the
+ * worst case for what a receipt costs. `mixture`: queries, small batches and passages in equal parts.
  */
 const LOADS: Readonly<Record<Load, readonly (string | readonly string[])[]>> = {
+  passages: [Array<string>(16).fill(PASSAGE)],
   short: SENTENCES,
   mixture: [SENTENCES[1], SENTENCES.slice(0, 4), SENTENCES[4], Array<string>(16).fill(PASSAGE)],
 };

@@ -1,4 +1,4 @@
-import { toHex, utf8 } from '../../attestation/bytes/bytes.ts';
+import { utf8 } from '../../attestation/bytes/bytes.ts';
 import { encodeBundle, type Covering } from '../../attestation/bundle/bundle.ts';
 import type { Collateral } from '../../attestation/collateral.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
@@ -10,10 +10,11 @@ import type { Predecessor } from '../../attestation/receipt/record.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
 import { VouchingError } from './errors.ts';
 import type { EvidenceHead, EvidenceSource } from './evidence.ts';
-import { EvidenceLine, type DocumentMark, type NonceAnswer } from './evidenceLine.ts';
+import { EvidenceLine, type NonceAnswer } from './evidenceLine.ts';
 import { Issuer } from './issuer.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
+import { ReceiptIndex, type ReceiptPlace } from './receiptIndex.ts';
 
 export interface EpochLimits {
   /** An epoch ends after this many milliseconds while a receipt is uncovered. */
@@ -34,15 +35,6 @@ export interface VouchingParts {
   readonly now: () => number;
 }
 
-/** Where a receipt is, and whose it is. */
-interface ReceiptPlace {
-  readonly index: number;
-  readonly cited: DocumentMark;
-  readonly tenant: string | undefined;
-}
-
-/** Receipts that can be fetched by id: the newest; older ones stay in the log. */
-const MAX_PLACES = 100_000;
 const sha256 = sha256With(nodeCrypto);
 
 /** Everything by which this instance vouches: evidence, receipts, log. One per process. */
@@ -50,9 +42,8 @@ export class Vouching {
   readonly #parts: VouchingParts;
   readonly #issuer: Issuer;
   readonly #line: EvidenceLine;
-  readonly #places = new Map<string, ReceiptPlace>();
+  readonly #places = new ReceiptIndex();
   readonly #timer: NodeJS.Timeout;
-  #cited: DocumentMark | undefined;
   #issuing = 0;
   #idle: (() => void) | undefined;
   #stopped = false;
@@ -147,7 +138,8 @@ export class Vouching {
     this.#issuing++;
     try {
       const issued = await this.#issuer.issue(draft, this.#parts.now());
-      this.#remember(issued, draft.tenant);
+      const { id, index, cited } = issued;
+      this.#places.add(id, { index, cited, tenant: draft.tenant });
       this.#line.countReceipt();
       if (this.#line.uncovered >= this.#parts.limits.receipts) void this.#line.endEpoch();
       return issued;
@@ -215,18 +207,8 @@ export class Vouching {
     return formatNote(text, [{ name, keyId, signature: log.sign(utf8(text)) }]);
   }
 
-  #remember({ id, index, cited }: IssuedReceipt, tenant: string | undefined): void {
-    const { seq, logSize } = cited;
-    // One mark for all receipts of a document, and not the head itself, which holds the document.
-    if (this.#cited?.seq !== seq) this.#cited = { seq, logSize };
-    this.#places.set(toHex(id), { index, cited: this.#cited, tenant });
-    if (this.#places.size <= MAX_PLACES) return;
-    const oldest = this.#places.keys().next();
-    if (!oldest.done) this.#places.delete(oldest.value);
-  }
-
   #place(id: string, tenant: string | undefined): ReceiptPlace {
-    const place = this.#places.get(id);
+    const place = this.#places.find(Buffer.from(id, 'hex'));
     // Another tenant's receipt and an unknown one look the same.
     if (!place || place.tenant !== tenant) {
       throw new VouchingError('RECEIPT_NOT_FOUND', 'no receipt with this id was issued for this key');
