@@ -35,7 +35,7 @@ const STYLE = [
       '.',
       '--log-level=warn',
       '--cache',
-      `--cache-location=${join(CACHE, 'prettier')}`,
+      `--cache-location=${join(CACHE, 'prettier', 'cache.json')}`,
     ],
   },
 ];

@@ -55,7 +55,11 @@ export class ReceiptIndex {
     if (index === 0) return undefined;
     const seq = this.#table.readUIntLE(at + OFFSET.seq, 6);
     const logSize = this.#table.readUIntLE(at + OFFSET.logSize, 6);
-    return { index, cited: { seq, logSize }, tenant: this.#tenants[this.#table.readUInt32LE(at + OFFSET.tenant)] };
+    return {
+      index,
+      cited: { seq, logSize },
+      tenant: this.#tenants[this.#table.readUInt32LE(at + OFFSET.tenant)],
+    };
   }
 
   #tenantNumber(tenant: string | undefined): number {

@@ -158,7 +158,7 @@ describe('a disk that fails', () => {
   );
 });
 
-describe('a disk that is not what this process left', () => {
+describe('live-rollback: a disk that is not what this process left', () => {
   const journalOf = (log: InstanceLog) => join(log.directory, 'journal');
 
   /** Each tampers with the files of a log of 300 entries whose last checkpoint is of 290. */

@@ -85,7 +85,7 @@ describe('connect', () => {
     expect(failures(error.verdict!)).toEqual(['document: document.nonce NONCE_MISMATCH']);
   });
 
-  test('the document of another instance is refused', async () => {
+  test('old-document: that of another instance is refused', async () => {
     const swapped = JSON.parse(
       Buffer.from((await attestation(other, new Uint8Array(32).fill(5))).body).toString(),
     ) as { document: string };
@@ -195,7 +195,7 @@ describe('sealed exchange', () => {
     expect(bodies[0]).not.toContain('hello');
   });
 
-  test('keys offered outside verified evidence are not used', async () => {
+  test('well-known-swap: keys offered outside verified evidence are not used', async () => {
     const spoofed = { keyset: 'box', hpke: toBase64Url(other.keyring.keyset.hpke[0]!.publicKey) };
     service.box = (path, answer) =>
       path.startsWith('/v1/keyset') ? { ...answer, body: utf8(JSON.stringify(spoofed)) } : answer;

@@ -2,7 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { expect, test } from '@jest/globals';
 import { ReceiptIndex } from '../../../src/receipts/receiptIndex.ts';
 
-const placeOf = (index: number) => ({ index, cited: { seq: index % 7, logSize: index - 1 }, tenant: undefined });
+const placeOf = (index: number) => ({
+  index,
+  cited: { seq: index % 7, logSize: index - 1 },
+  tenant: undefined,
+});
 
 test('finds what was added, with its tenant', () => {
   const index = new ReceiptIndex();
@@ -17,7 +21,13 @@ test('finds what was added, with its tenant', () => {
 test('knows no other id: random, zero, short or long', () => {
   const index = new ReceiptIndex();
   index.add(randomBytes(16), placeOf(1));
-  for (const id of [randomBytes(16), new Uint8Array(16), randomBytes(15), randomBytes(17), new Uint8Array(0)]) {
+  for (const id of [
+    randomBytes(16),
+    new Uint8Array(16),
+    randomBytes(15),
+    randomBytes(17),
+    new Uint8Array(0),
+  ]) {
     expect(index.find(id)).toBeUndefined();
   }
 });

@@ -164,7 +164,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
     });
   });
 
-  test('a stale VBIOS manifest refuses although the driver manifest is missing', async () => {
+  test('stale-rim: an old VBIOS manifest refuses although the driver manifest is missing', async () => {
     const id = 'h100-580.95.05-trailing-zero';
     const change = new CaseFolder(corpus, id).change('trimmed');
     const checks = await appraise(id, { change, vbios: 'vbios-2023.rim.xml' });
@@ -197,7 +197,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
     expect(outcomes(checks)['device.vbios-reference']).toBe('fail UNTRUSTED_ROOT');
   });
 
-  test('a driver manifest of another chip', async () => {
+  test('wrong-chip-rim: a driver manifest of another chip', async () => {
     const switchFolder = new CaseFolder(corpus, LS10);
     const rim = await verifyRim(switchFolder.bytes('bios.rim.xml'), switchFolder.options());
     const folder = new CaseFolder(corpus, H100);
