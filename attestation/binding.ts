@@ -1,4 +1,4 @@
-import { concat, isZero } from './bytes/bytes.ts';
+import { isZero } from './bytes/bytes.ts';
 import { decodeDc, encodeDc, type Dc } from './cbor/deterministic.ts';
 import {
   asArray,
@@ -10,9 +10,10 @@ import {
   asText,
   asTuple,
 } from './cbor/shape.ts';
-import type { CryptoProvider } from './crypto/provider.ts';
+import { sha256With, type CryptoProvider } from './crypto/provider.ts';
 import { Refusal } from './errors.ts';
 import type { DeviceEvidence } from './evidence/evidence.ts';
+import { leafHash } from './log/merkle.ts';
 
 /**
  * What the hardware reports commit to (DESIGN section 4): the CPU report through `reportData`, the device reports
@@ -158,12 +159,17 @@ export function tpmExtraData(reportDataBytes: Uint8Array, crypto: CryptoProvider
 
 /** Leaf of the nonce tree: an RFC 9162 leaf over the nonce. */
 export function nonceLeaf(nonce: Uint8Array, crypto: CryptoProvider): Uint8Array {
-  return crypto.hash('sha256', concat(Uint8Array.of(0x00), nonce));
+  return leafHash(sha256With(crypto), nonce);
 }
 
-/** Refuses what is not 32 bytes or is all zero: a zero nonce is what a lazy asker and a replayer share. */
+/** 32 bytes and not all zero: a zero nonce is what a lazy asker and a replayer share. */
+export function isNonce(nonce: Uint8Array): boolean {
+  return nonce.length === NONCE_BYTES && !isZero(nonce);
+}
+
+/** Refuses what is no nonce as `NONCE_INVALID`. */
 export function checkNonce(nonce: Uint8Array): void {
-  if (nonce.length !== NONCE_BYTES || isZero(nonce)) {
+  if (!isNonce(nonce)) {
     throw new Refusal('NONCE_INVALID', `a nonce is ${NONCE_BYTES} bytes and not all zero`);
   }
 }

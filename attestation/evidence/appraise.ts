@@ -1,6 +1,14 @@
 import type { Anchor } from '../anchors.ts';
-import { devicesDigest, gpuNonce, NONCE_BYTES, nonceLeaf, reportData, statementDigest } from '../binding.ts';
-import { equalBytes, isZero, toHex } from '../bytes/bytes.ts';
+import {
+  devicesDigest,
+  gpuNonce,
+  isNonce,
+  NONCE_BYTES,
+  nonceLeaf,
+  reportData,
+  statementDigest,
+} from '../binding.ts';
+import { equalBytes, toHex } from '../bytes/bytes.ts';
 import { fail, pass, skip, type Check, type CheckId } from '../checks.ts';
 import { sha256With, type CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
@@ -140,7 +148,7 @@ export function checkNonceProof(
       : skip(id, 'document', 'NOT_REQUESTED', 'no nonce was given: the evidence may be old');
   }
   const { nonce, index, path } = proof;
-  if (nonce.length !== NONCE_BYTES || isZero(nonce)) {
+  if (!isNonce(nonce)) {
     return fail(id, 'document', 'NONCE_INVALID', `a nonce is ${NONCE_BYTES} bytes and not all zero`);
   }
   const { nonceCount, nonceRoot } = document.statement;
