@@ -2,7 +2,7 @@ import { toHex } from './bytes/bytes.ts';
 import { parseBundle, type Bundle } from './bundle/bundle.ts';
 import { appraiseCoverage } from './bundle/coverage.ts';
 import { skip, type Check } from './checks.ts';
-import type { Collateral } from './collateral.ts';
+import { mergeCollateral } from './collateral.ts';
 import {
   appraiseDocument,
   checkKeysetTime,
@@ -70,10 +70,6 @@ export async function appraiseBundle(
   if (!bundle) return { verdict: conclude(checks, [], context), receipt: undefined };
   const collateral = mergeCollateral(context.collateral, bundle.collateral);
   return appraiseParts(checks, bundle, exchange, { ...context, collateral });
-}
-
-function mergeCollateral(first: Collateral, second: Collateral): Collateral {
-  return { rims: new Map([...second.rims, ...first.rims]), crls: [...first.crls, ...second.crls] };
 }
 
 async function appraiseParts(

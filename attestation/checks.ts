@@ -16,8 +16,15 @@ export const CHECKS = {
   'cpu.format': 'The CPU report follows its format.',
   'cpu.chain': 'The certificates lead to the pinned key of the CPU vendor and are in date.',
   'cpu.revocation': 'The vendor has not revoked the certificates.',
+  'cpu.collateral': 'The vendor statements on firmware levels are genuine, for this platform and in date.',
   'cpu.endorsement': 'The certificate is for this chip at this firmware level.',
   'cpu.signature': 'The CPU signed this report.',
+  'cpu.quoting-enclave': 'The enclave that signed is the quoting enclave of the vendor.',
+  'cpu.runtime-claims':
+    'The hardware report commits to the runtime claims that name the key of the virtual TPM.',
+  'cpu.vtpm-key': 'The key of the virtual TPM is vouched for.',
+  'cpu.vtpm-quote': 'The virtual TPM signed these register values.',
+  'cpu.boot-log': 'The boot log leads to the registers that the hardware signed.',
   'cpu.binding': 'The report was made for this statement and these device reports.',
   'cpu.debug': 'The host cannot read the memory of the VM through debugging.',
   'cpu.guest-policy': 'The VM was launched with the options that the policy demands.',
@@ -62,6 +69,7 @@ export const CHECKS = {
   'log.covered': 'A hardware report covers this receipt.',
   'log.witnesses': 'A quorum of witnesses saw the log, so its operator cannot show two.',
   // What no check here can exclude, said on every verdict that it touches.
+  'limits.host-tpm': 'A TPM of the host says what booted; it does not protect memory from the host.',
   'limits.relay': 'That the devices are attached to this machine, not relayed, rests on the measured code.',
   'limits.history':
     'Without witnesses, a rolled back disk, a second instance from one disk or a second view of the log shows only when two views meet.',

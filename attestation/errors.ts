@@ -24,6 +24,28 @@ export const REFUSALS = {
   UNTRUSTED_KEY: 'The signing key is not endorsed by anything this policy trusts.',
   TCB_MISMATCH: 'The certificate endorses another firmware level than the report states.',
   TCB_OUT_OF_DATE: 'The firmware is older than the policy demands. Ask the operator to update it.',
+  TCB_SW_HARDENING_NEEDED:
+    'The vendor says that software must mitigate known weaknesses of this firmware. Read the advisories; accept the status in the policy or ask for an update.',
+  TCB_CONFIGURATION_NEEDED:
+    'The vendor says that the platform must be configured otherwise. Read the advisories; accept the status in the policy or ask the operator.',
+  TCB_CONFIGURATION_AND_SW_HARDENING_NEEDED:
+    'The vendor asks for another configuration and for mitigations in software. Read the advisories; accept the status in the policy or ask the operator.',
+  TCB_OUT_OF_DATE_CONFIGURATION_NEEDED:
+    'The firmware is out of date and must be configured otherwise. Ask the operator to update it.',
+  TCB_TD_RELAUNCH_ADVISED:
+    'The TDX module was updated below a running guest. Ask the operator to relaunch the guest.',
+  TCB_TD_RELAUNCH_ADVISED_CONFIGURATION_NEEDED:
+    'The TDX module was updated below a running guest and the platform must be configured otherwise. Ask the operator.',
+  TCB_REVOKED:
+    'The vendor has revoked this firmware level: keys of it may be known. Do not trust the platform.',
+  TCB_NOT_SUPPORTED:
+    'No level that the vendor lists covers this firmware. Fetch current collateral; if it stays, do not trust the platform.',
+  QE_BINDING_MISMATCH:
+    'The quoting enclave did not vouch for the key that signed the quote. Treat the quote as forged.',
+  QE_IDENTITY_MISMATCH: 'The quote was signed by another enclave than the quoting enclave of the vendor.',
+  PCR_MISMATCH: 'The PCR values are not those that the TPM signed. Ask for fresh evidence.',
+  EVENT_LOG_MISMATCH:
+    'The boot log does not lead to the registers that the hardware signed, or a payload to its digest. Do not use the log.',
   CHIP_ID_MISMATCH: 'The certificate endorses another chip than the one that signed.',
   PRODUCT_MISMATCH: 'The certificate or manifest is for another product than the device.',
   DEBUG_ENABLED: 'The hardware is in debug mode: its host can read its memory. Do not send data.',
@@ -33,6 +55,10 @@ export const REFUSALS = {
   REFERENCE_VALUES_MISSING: 'No reference values are known for this component. Add them to the policy.',
   COLLATERAL_MISSING: 'Vendor statements that the policy demands are missing. Fetch and supply them.',
   COLLATERAL_EXPIRED: 'Vendor statements are not in date at the judged time. Fetch current ones.',
+  COLLATERAL_NOT_YET_VALID:
+    'Vendor statements are from after the judged time. Supply those of that time or check the clock.',
+  COLLATERAL_SIGNATURE_INVALID:
+    'A vendor statement does not verify under the key of its vendor. Fetch it again; do not use this copy.',
   COLLATERAL_MISMATCH: 'Vendor statements are for another component than the one judged.',
   CRL_EXPIRED: 'The revocation list is not in date at the judged time. Fetch a current one.',
   BINDING_MISMATCH: 'The report was not made for this statement. Ask for fresh evidence.',

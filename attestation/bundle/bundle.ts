@@ -1,15 +1,14 @@
 import { fromUtf8, utf8 } from '../bytes/bytes.ts';
-import { decodeDc, encodeDc, type Dc, type DcMap } from '../cbor/deterministic.ts';
-import { asArray, asBytes, asClosedMap, asFixedBytes, asLabel, asText, asTuple } from '../cbor/shape.ts';
+import { decodeDc, encodeDc, type Dc } from '../cbor/deterministic.ts';
+import { asArray, asBytes, asClosedMap, asFixedBytes, asLabel, asTuple } from '../cbor/shape.ts';
 import type { Collateral } from '../collateral.ts';
 import { Refusal } from '../errors.ts';
+import { encodeCollateral, parseCollateral } from './collateral.ts';
 
 const LABEL = 'vouchsafe/bundle/1';
 const MEMBERS = ['format', 'receipt', 'cited', 'covering', 'collateral', 'policy', 'verdict'] as const;
 /** Largest bundle, in bytes: two documents with eight GPUs each, RIMs and proofs stay below. */
 export const MAX_BUNDLE_BYTES = 32 * 1024 * 1024;
-const MAX_RIMS = 64;
-const MAX_CRLS = 16;
 /** RFC 9162 paths of a tree of 2^53 leaves. */
 const MAX_PATH = 2 * 53;
 
@@ -51,29 +50,6 @@ export function encodeBundle(bundle: Bundle): Uint8Array {
   if (bundle.policy !== undefined) map.set('policy', utf8(bundle.policy));
   if (bundle.verdict !== undefined) map.set('verdict', utf8(bundle.verdict));
   return encodeDc(map);
-}
-
-/** Deterministic map of collateral, as bundles and attestation answers hold it. */
-export function encodeCollateral({ rims, crls }: Collateral): DcMap {
-  return new Map<string, Dc>([
-    ['rims', new Map(rims)],
-    ['crls', crls],
-  ]);
-}
-
-export function parseCollateral(value: Dc | undefined): Collateral {
-  const map = asClosedMap(value, 'collateral', ['rims', 'crls']);
-  const rims = asClosedRims(map.get('rims'));
-  const crls = asArray(map.get('crls'), 'CRLs');
-  if (crls.length > MAX_CRLS) throw new Refusal('MALFORMED', `more than ${MAX_CRLS} CRLs`);
-  return { rims, crls: crls.map((crl) => asBytes(crl, 'CRL')) };
-}
-
-function asClosedRims(value: Dc | undefined): ReadonlyMap<string, Uint8Array> {
-  if (!(value instanceof Map)) throw new Refusal('MALFORMED', 'RIMs are not a map');
-  const entries = [...(value as DcMap)];
-  if (entries.length > MAX_RIMS) throw new Refusal('MALFORMED', `more than ${MAX_RIMS} RIMs`);
-  return new Map(entries.map(([id, rim]) => [asText(id, 'RIM id'), asBytes(rim, 'RIM')]));
 }
 
 /** Parses a bundle: closed and canonical. Its parts stay bytes. */

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { parseBundle } from '../../attestation/bundle/bundle.ts';
-import { NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
+import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
 import { DEFAULT_POLICY, SIMULATED_POLICY } from '../../attestation/policy/defaults.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
-import { mergeCollateral, parseAttestation } from '../client/attestation.ts';
+import { parseAttestation } from '../client/attestation.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
 import { kindOf } from './material.ts';
@@ -50,7 +50,7 @@ const DER_SEQUENCE = 0x30;
 
 async function readCollateral(path: string): Promise<Collateral> {
   const bytes = await readInput(path);
-  if (bytes[0] === DER_SEQUENCE) return { rims: new Map(), crls: [bytes] };
+  if (bytes[0] === DER_SEQUENCE) return { ...NO_COLLATERAL, crls: [bytes] };
   const kind = kindOf(bytes);
   if (kind === 'attestation') return parseAttestation(bytes).collateral;
   if (kind === 'bundle') return parseBundle(bytes).collateral;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { appraiseBundle, appraiseEvidence, appraiseReceipt } from '../../attestation/appraise.ts';
+import { mergeCollateral, NO_COLLATERAL } from '../../attestation/collateral.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
@@ -7,7 +8,7 @@ import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { toEar } from '../../attestation/verdict/ear.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
-import { fetchAttestation, freshNonce, mergeCollateral, parseAttestation } from '../client/attestation.ts';
+import { fetchAttestation, freshNonce, parseAttestation } from '../client/attestation.ts';
 import { serviceAt } from '../client/http.ts';
 import { newCommand, EXIT_HELP } from './command.ts';
 import { exchangeOf, nonceOf, timeOf, type ExchangeFlags } from './exchangeFiles.ts';
@@ -152,8 +153,8 @@ async function judgeEvidence(path: string, bytes: Uint8Array, flags: VerifyFlags
 /** A bare document does not say where it holds a nonce: an asker who was alone is number 0 of 1. */
 function readEvidence(bytes: Uint8Array) {
   if (kindOf(bytes) === 'attestation') return parseAttestation(bytes);
-  const collateral = { rims: new Map<string, Uint8Array>(), crls: [] };
-  return { document: bytes, place: { index: 0, path: [] }, answers: undefined, collateral };
+  const place = { index: 0, path: [] };
+  return { document: bytes, place, answers: undefined, collateral: NO_COLLATERAL };
 }
 
 async function judgeLooseReceipt(flags: VerifyFlags): Promise<Judged> {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { fromBase64Url, fromHex, fromUtf8, toHex } from '../../attestation/bytes/bytes.ts';
-import { parseCollateral } from '../../attestation/bundle/bundle.ts';
+import { parseCollateral } from '../../attestation/bundle/collateral.ts';
 import { decodeDc } from '../../attestation/cbor/deterministic.ts';
 import type { Collateral } from '../../attestation/collateral.ts';
 import { Refusal } from '../../attestation/errors.ts';
@@ -67,9 +67,4 @@ export async function fetchAttestation(
 /** 32 random bytes; all zero once in 2^256. */
 export function freshNonce(): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(32));
-}
-
-/** The caller's collateral, and after it what came with the evidence: vendors sign both. */
-export function mergeCollateral(own: Collateral, supplied: Collateral): Collateral {
-  return { rims: new Map([...supplied.rims, ...own.rims]), crls: [...own.crls, ...supplied.crls] };
 }

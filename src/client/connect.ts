@@ -1,13 +1,13 @@
 import type { Anchor } from '../../attestation/anchors.ts';
 import { appraiseEvidence } from '../../attestation/appraise.ts';
-import { NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
+import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
 import { portableCrypto } from '../../attestation/crypto/portable.ts';
 import type { CryptoProvider } from '../../attestation/crypto/provider.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
-import { fetchAttestation, freshNonce, mergeCollateral, type Attestation } from './attestation.ts';
+import { fetchAttestation, freshNonce, type Attestation } from './attestation.ts';
 import { ClientError } from './errors.ts';
 import { serviceAt, type Fetch } from './http.ts';
 import { Session } from './session.ts';

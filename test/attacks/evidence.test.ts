@@ -231,7 +231,7 @@ test('a keyset past its end', async () => {
 });
 
 test('missing reference values are their own answer and name the id', async () => {
-  const verdict = await judge(document, { collateral: { rims: new Map(), crls: world.collateral.crls } });
+  const verdict = await judge(document, { collateral: { ...world.collateral, rims: new Map() } });
   expect(verdict).toMatchObject({ decision: 'not-judged', tier: 'none' });
   const missing = verdict.checks.filter(({ code }) => code === 'REFERENCE_VALUES_MISSING');
   expect(missing.map(({ reason }) => reason).join()).toContain('NV_GPU_DRIVER_GH100_');

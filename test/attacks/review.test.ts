@@ -129,7 +129,7 @@ describe('the tier', () => {
 });
 
 describe('withheld collateral hides nothing', () => {
-  const without = () => ({ rims: world.collateral.rims, crls: [] });
+  const without = () => ({ ...world.collateral, crls: [] });
 
   test('a forged report is refused, not merely unjudged', async () => {
     const { cpu } = parseDocument(genuineDocument());

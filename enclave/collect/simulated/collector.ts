@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Collateral } from '../../../attestation/collateral.ts';
+import { NO_COLLATERAL, type Collateral } from '../../../attestation/collateral.ts';
 import type { Collector } from '../collector.ts';
 import { issueSimulatedCrl } from './crl.ts';
 import { createSimulatedGpu } from './nvidia.ts';
@@ -35,7 +35,8 @@ export async function createSimulatedCollector(options: SimulatedCollectorOption
     createSimulatedRims(),
     ...Array.from({ length: count }, () => createSimulatedGpu(mode)),
   ]);
-  const collateral: Collateral = { rims: count > 0 ? rims : new Map(), crls: [issueSimulatedCrl(issuedAt)] };
+  const crls = [issueSimulatedCrl(issuedAt)];
+  const collateral: Collateral = { ...NO_COLLATERAL, rims: count > 0 ? rims : new Map(), crls };
   return {
     name: 'simulated',
     async collectDevices(nonce) {

@@ -1,4 +1,4 @@
-import { encodeCollateral } from '../../../attestation/bundle/bundle.ts';
+import { encodeCollateral } from '../../../attestation/bundle/collateral.ts';
 import { encodeDc } from '../../../attestation/cbor/deterministic.ts';
 import type { Collateral } from '../../../attestation/collateral.ts';
 import { encodeKeyset } from '../../../attestation/keyset.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fromHex, toBase64Url, toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
-import { encodeCollateral } from '../../../attestation/bundle/bundle.ts';
+import { encodeCollateral } from '../../../attestation/bundle/collateral.ts';
 import { encodeDc } from '../../../attestation/cbor/deterministic.ts';
 import { openRequest, type OpenedRequest } from '../../../attestation/channel/hpke.ts';
 import { encodeSealedHead, parseSealedRequest } from '../../../attestation/channel/sealed.ts';

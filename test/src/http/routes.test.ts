@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { fromBase64Url, toHex } from '../../../attestation/bytes/bytes.ts';
 import { decodeDc } from '../../../attestation/cbor/deterministic.ts';
 import { appraiseBundle, appraiseEvidence } from '../../../attestation/appraise.ts';
-import { parseCollateral } from '../../../attestation/bundle/bundle.ts';
+import { parseCollateral } from '../../../attestation/bundle/collateral.ts';
 import { createApp } from '../../../src/http/app.ts';
 import { OPENAPI } from '../../../src/http/openapi.ts';
 import { contextOf } from '../../support/world.ts';
