@@ -26,6 +26,11 @@ export interface CryptoProvider {
     data: Uint8Array,
     signature: Uint8Array,
   ): Promise<boolean>;
+  /**
+   * The same provider, remembering the keys that it reads, for one verification that meets some of them more than
+   * once. Absent where remembering saves nothing.
+   */
+  readonly forOneVerification?: (() => CryptoProvider) | undefined;
 }
 
 export type Sha256 = (bytes: Uint8Array) => Uint8Array;

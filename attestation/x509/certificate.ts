@@ -1,21 +1,21 @@
-import 'reflect-metadata';
-import {
-  BasicConstraintsExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  X509Certificate,
-} from '@peculiar/x509';
-import { equalBytes, fromBase64, fromHex } from '../bytes/bytes.ts';
+import { fromBase64 } from '../bytes/bytes.ts';
 import { Refusal } from '../errors.ts';
-import { readElements, readOnly, TAG } from './der.ts';
+import { decodeBitString, decodeInteger, decodeOid, decodeUint, DerReader, TAG } from './der.ts';
+import { readBasicConstraints, readExtensions, readKeyUsage, type Extension } from './extensions.ts';
+import { checkName, nameText } from './name.ts';
+import { checkSignedAlgorithm, readSigned } from './signed.ts';
+import { decodeTime } from './time.ts';
+
+export type { Extension };
 
 const MAX_CERTIFICATE_BYTES = 16 * 1024;
-
-export interface Extension {
-  readonly critical: boolean;
-  /** Content of the extnValue OCTET STRING. */
-  readonly value: Uint8Array;
-}
+/** INTEGER 2 means version 3 (RFC 5280 section 4.1.2.1). */
+const VERSION_3 = 2;
+/** Context tags of tbsCertificate. */
+const VERSION = 0xa0;
+const ISSUER_UNIQUE_ID = 0x81;
+const SUBJECT_UNIQUE_ID = 0x82;
+const EXTENSIONS = 0xa3;
 
 /** An X.509 v3 certificate as parsed: nothing in it is trusted until a chain verifies. */
 export interface Certificate {
@@ -26,6 +26,7 @@ export interface Certificate {
   readonly signature: Uint8Array;
   /** DER SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
+  /** Text of the names, made when it is asked for; for messages only. */
   readonly subject: string;
   readonly issuer: string;
   /** Encoded names, for exact comparison. */
@@ -49,21 +50,35 @@ export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > MAX_CERTIFICATE_BYTES) {
     throw new Refusal('MALFORMED', `certificate of ${der.length} bytes exceeds ${MAX_CERTIFICATE_BYTES}`);
   }
-  const outer = readElements(readOnly(der, TAG.sequence, 'certificate').content, 'certificate');
-  const [tbs, algorithm, signature] = outer;
-  if (outer.length !== 3 || !tbs || !algorithm || signature?.tag !== TAG.bitString) {
-    throw new Refusal('MALFORMED', 'certificate is not tbsCertificate, algorithm and signature');
-  }
-  const { subjectName, issuerName } = readSignedFields(tbs.content, algorithm.encoded);
-  const parsed = parseWithLibrary(der);
+  const signed = readSigned(der, 'certificate');
+  const fields = new DerReader(signed.tbs.content, 'tbsCertificate');
+  readVersion(fields);
+  const serial = withoutSign(decodeInteger(fields.take(), 'certificate serial'));
+  checkSignedAlgorithm(signed, fields.take(TAG.sequence), 'certificate');
+  const issuer = readName(fields, 'issuer');
+  const validity = readValidity(fields);
+  const subject = readName(fields, 'subject');
+  const spki = readSpki(fields);
+  const extensions = readTail(fields);
   return {
     der,
-    tbs: tbs.encoded,
-    signatureAlgorithm: algorithm.encoded,
-    signature: bitStringBytes(signature.content),
-    subjectName,
-    issuerName,
-    ...parsed,
+    tbs: signed.tbs.encoded,
+    signatureAlgorithm: signed.signatureAlgorithm,
+    signature: signed.signature,
+    spki,
+    get subject() {
+      return nameText(subject);
+    },
+    get issuer() {
+      return nameText(issuer);
+    },
+    subjectName: subject,
+    issuerName: issuer,
+    serial,
+    ...validity,
+    extensions,
+    ...readBasicConstraints(extensions),
+    ...readKeyUsage(extensions),
   };
 }
 
@@ -78,78 +93,48 @@ export function parsePemChain(text: string, maxCertificates = 16): readonly Cert
   return blocks.map(([, body]) => parseCertificate(fromBase64((body ?? '').replaceAll(/\s/g, ''))));
 }
 
-function bitStringBytes(content: Uint8Array): Uint8Array {
-  if (content[0] !== 0) throw new Refusal('MALFORMED', 'signature BIT STRING has unused bits');
-  return content.subarray(1);
-}
-
-/**
- * Issuer and subject as encoded: version [0], serial, algorithm, issuer, validity, subject. The unsigned outer
- * algorithm must equal the signed one (RFC 5280 section 4.1.1.2).
- */
-function readSignedFields(
-  tbs: Uint8Array,
-  outerAlgorithm: Uint8Array,
-): { readonly subjectName: Uint8Array; readonly issuerName: Uint8Array } {
-  const [version, , algorithm, issuer, , subject] = readElements(tbs, 'tbsCertificate');
-  if (version?.tag !== 0xa0 || issuer?.tag !== TAG.sequence || subject?.tag !== TAG.sequence) {
+/** Extensions, and with them the constraints on authorities, exist in version 3 alone. */
+function readVersion(fields: DerReader): void {
+  const version = fields.enter(VERSION);
+  if (decodeUint(version.take(), 'certificate version') !== VERSION_3) {
     throw new Refusal('MALFORMED', 'tbsCertificate is not of version 3');
   }
-  if (!algorithm || !equalBytes(algorithm.encoded, outerAlgorithm)) {
-    throw new Refusal('MALFORMED', 'certificate names two signature algorithms');
-  }
-  return { issuerName: issuer.encoded, subjectName: subject.encoded };
+  version.end();
 }
 
-type LibraryFields = Omit<
-  Certificate,
-  'der' | 'tbs' | 'signatureAlgorithm' | 'signature' | 'subjectName' | 'issuerName'
->;
-
-function parseWithLibrary(der: Uint8Array): LibraryFields {
-  try {
-    return libraryFields(new X509Certificate(der as Uint8Array<ArrayBuffer>));
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-    throw new Refusal('MALFORMED', `certificate: ${error instanceof Error ? error.message : 'unreadable'}`);
-  }
+/** Serials are compared without the zero byte that only says that the number is positive. */
+function withoutSign(serial: Uint8Array): Uint8Array {
+  return serial.length > 1 && serial[0] === 0 ? serial.subarray(1) : serial;
 }
 
-function libraryFields(certificate: X509Certificate): LibraryFields {
-  const constraints = certificate.getExtension(BasicConstraintsExtension);
-  const usage = certificate.getExtension(KeyUsagesExtension);
-  return {
-    spki: new Uint8Array(certificate.publicKey.rawData),
-    subject: certificate.subject,
-    issuer: certificate.issuer,
-    serial: fromHex(certificate.serialNumber.toLowerCase()),
-    notBefore: time(certificate.notBefore),
-    notAfter: time(certificate.notAfter),
-    extensions: readExtensions(certificate),
-    isCa: constraints?.ca ?? false,
-    pathLength: constraints?.pathLength,
-    maySignCertificates: usage ? (usage.usages & KeyUsageFlags.keyCertSign) !== 0 : undefined,
-    maySignCrls: usage ? (usage.usages & KeyUsageFlags.cRLSign) !== 0 : undefined,
-  };
+function readName(fields: DerReader, what: string): Uint8Array {
+  const name = fields.take(TAG.sequence);
+  checkName(name, what);
+  return name.encoded;
 }
 
-/** A time that is no number would compare as valid. */
-function time(date: Date): number {
-  const milliseconds = date.getTime();
-  if (Number.isNaN(milliseconds)) throw new Refusal('MALFORMED', 'a time of the certificate is unreadable');
-  return milliseconds;
+function readValidity(fields: DerReader): { readonly notBefore: number; readonly notAfter: number } {
+  const validity = fields.enter(TAG.sequence);
+  const notBefore = decodeTime(validity.take(), 'notBefore');
+  const notAfter = decodeTime(validity.take(), 'notAfter');
+  validity.end();
+  return { notBefore, notAfter };
 }
 
-function readExtensions(certificate: X509Certificate): ReadonlyMap<string, Extension> {
-  const extensions = new Map<string, Extension>();
-  for (const extension of certificate.extensions) {
-    if (extensions.has(extension.type)) {
-      throw new Refusal('MALFORMED', `certificate has extension ${extension.type} twice`);
-    }
-    extensions.set(extension.type, {
-      critical: extension.critical,
-      value: new Uint8Array(extension.value),
-    });
-  }
-  return extensions;
+/** SEQUENCE of AlgorithmIdentifier and BIT STRING; which keys are known is `signature.ts`'s to say. */
+function readSpki(fields: DerReader): Uint8Array {
+  const spki = fields.take(TAG.sequence);
+  const members = new DerReader(spki.content, 'subjectPublicKeyInfo');
+  decodeOid(members.enter(TAG.sequence).take(TAG.oid).content);
+  decodeBitString(members.take(), 'subjectPublicKey');
+  members.end();
+  return spki.encoded;
+}
+
+/** The unique identifiers of X.509 version 2, which nobody reads, and the extensions. */
+function readTail(fields: DerReader): Certificate['extensions'] {
+  fields.optional(ISSUER_UNIQUE_ID);
+  fields.optional(SUBJECT_UNIQUE_ID);
+  if (fields.done) return new Map();
+  return readExtensions(fields.enterLast(EXTENSIONS).enterLast(TAG.sequence), 'certificate');
 }

@@ -1,7 +1,8 @@
-import { equalBytes, toHex } from '../bytes/bytes.ts';
+import { concat, equalBytes, toHex } from '../bytes/bytes.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
+import type { ChainCache } from './chainCache.ts';
 import { rawSignature, schemeOf } from './signature.ts';
 
 /** Critical extensions that the chain rules below process (RFC 5280 section 4.2). */
@@ -16,6 +17,8 @@ export interface ChainOptions {
   readonly now: number;
   /** Critical extensions that the evidence format itself processes, by OID. */
   readonly processedExtensions?: readonly string[];
+  /** Remembers signatures that were found good; without it each is checked every time. */
+  readonly chainCache?: ChainCache | undefined;
 }
 
 /** Lower-case hex SHA-256 of the SubjectPublicKeyInfo: how anchors are pinned. */
@@ -29,13 +32,32 @@ export function spkiSha256(certificate: Certificate, crypto: CryptoProvider): st
  * its own key; whether that key is trusted is the caller's pin, compared before this.
  */
 export async function verifyChain(chain: readonly Certificate[], options: ChainOptions): Promise<void> {
-  for (const [i, certificate] of chain.entries()) {
-    checkCriticalExtensions(certificate, options.processedExtensions ?? []);
-    checkValidity(certificate, options.now);
-    const issuer = chain[i + 1] ?? certificate;
-    checkMayIssue(issuer, i, certificate === issuer ? i - 1 : i);
-    await verifyIssued(certificate, issuer, options.crypto);
+  const links = chain.map((certificate, i) =>
+    verifyLink(certificate, chain[i + 1] ?? certificate, i, options),
+  );
+  // All are under way at once and awaited in order: of several faults the one nearest the leaf is refused.
+  for (const link of links) link.catch(() => undefined);
+  const verified: (string | undefined)[] = [];
+  for (const link of links) verified.push(await link);
+  for (const signature of verified) if (signature !== undefined) options.chainCache?.add(signature);
+}
+
+/** Verifies the certificate at the position; gives what a cache may remember of it. */
+async function verifyLink(
+  certificate: Certificate,
+  issuer: Certificate,
+  position: number,
+  { crypto, now, processedExtensions = [], chainCache }: ChainOptions,
+): Promise<string | undefined> {
+  checkCriticalExtensions(certificate, processedExtensions);
+  checkValidity(certificate, now);
+  checkMayIssue(issuer, position, certificate === issuer ? position - 1 : position);
+  checkNames(certificate, issuer);
+  const remembered = chainCache && digestOfCheck(certificate, issuer, crypto);
+  if (remembered === undefined || !chainCache?.has(remembered)) {
+    await verifySignature(certificate, issuer, crypto);
   }
+  return remembered;
 }
 
 /** Verifies one link: names chain and the signature verifies under the issuer's key. */
@@ -44,12 +66,24 @@ export async function verifyIssued(
   issuer: Certificate,
   crypto: CryptoProvider,
 ): Promise<void> {
+  checkNames(certificate, issuer);
+  await verifySignature(certificate, issuer, crypto);
+}
+
+function checkNames(certificate: Certificate, issuer: Certificate): void {
   if (!equalBytes(certificate.issuerName, issuer.subjectName)) {
     throw new Refusal(
       'CERT_CHAIN_INVALID',
       `${certificate.subject} is issued by ${certificate.issuer}, not by ${issuer.subject}`,
     );
   }
+}
+
+async function verifySignature(
+  certificate: Certificate,
+  issuer: Certificate,
+  crypto: CryptoProvider,
+): Promise<void> {
   const scheme = schemeOf(certificate.signatureAlgorithm, issuer.spki);
   const signature = rawSignature(scheme, certificate.signature);
   if (!(await crypto.verify(scheme, issuer.spki, certificate.tbs, signature))) {
@@ -58,6 +92,12 @@ export async function verifyIssued(
       `the signature on ${certificate.subject} does not verify under ${issuer.subject}`,
     );
   }
+}
+
+/** SHA-256 of every input of `verifySignature`. The first three are DER and end themselves: no two inputs collide. */
+function digestOfCheck(certificate: Certificate, issuer: Certificate, crypto: CryptoProvider): string {
+  const { tbs, signatureAlgorithm, signature } = certificate;
+  return toHex(crypto.hash('sha256', concat(tbs, signatureAlgorithm, issuer.spki, signature)));
 }
 
 export function checkValidity(certificate: Certificate, now: number): void {

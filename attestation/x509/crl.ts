@@ -1,21 +1,26 @@
-import 'reflect-metadata';
-import { X509Crl } from '@peculiar/x509';
-import { equalBytes, fromHex, toHex } from '../bytes/bytes.ts';
+import { equalBytes, toHex } from '../bytes/bytes.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
-import { decodeUint, readElements, readOnly, TAG } from './der.ts';
+import { decodeInteger, decodeUint, DerReader, TAG } from './der.ts';
+import { readExtensions } from './extensions.ts';
+import { checkName, nameText } from './name.ts';
 import { rawSignature, schemeOf } from './signature.ts';
+import { checkSignedAlgorithm, readSigned } from './signed.ts';
+import { decodeTime } from './time.ts';
 
 const MAX_CRL_BYTES = 1024 * 1024;
 /** INTEGER 1 means version 2 (RFC 5280 section 5.1.2.1). */
 const VERSION_2 = 1;
+/** Context tag of crlExtensions. */
+const EXTENSIONS = 0xa0;
 
 /** A certificate revocation list as parsed: nothing in it is trusted until `verifyCrl` passes. */
 export interface Crl {
   readonly tbs: Uint8Array;
   readonly signatureAlgorithm: Uint8Array;
   readonly signature: Uint8Array;
+  /** Text of the name, made when it is asked for; for messages only. */
   readonly issuer: string;
   /** Encoded name, for exact comparison. */
   readonly issuerName: Uint8Array;
@@ -35,18 +40,33 @@ export function parseCrl(der: Uint8Array): Crl {
   if (der.length > MAX_CRL_BYTES) {
     throw new Refusal('MALFORMED', `CRL of ${der.length} bytes exceeds ${MAX_CRL_BYTES}`);
   }
-  const outer = readElements(readOnly(der, TAG.sequence, 'CRL').content, 'CRL');
-  const [tbs, algorithm, signature] = outer;
-  if (outer.length !== 3 || !tbs || !algorithm || signature?.tag !== TAG.bitString) {
-    throw new Refusal('MALFORMED', 'CRL is not tbsCertList, algorithm and signature');
+  const signed = readSigned(der, 'CRL');
+  const fields = new DerReader(signed.tbs.content, 'tbsCertList');
+  if (decodeUint(fields.take(), 'CRL version') !== VERSION_2) {
+    throw new Refusal('MALFORMED', 'tbsCertList is not of version 2');
   }
-  if (signature.content[0] !== 0) throw new Refusal('MALFORMED', 'CRL signature has unused bits');
+  checkSignedAlgorithm(signed, fields.take(TAG.sequence), 'CRL');
+  const issuer = fields.take(TAG.sequence);
+  checkName(issuer, 'CRL issuer');
+  const thisUpdate = decodeTime(fields.take(), 'thisUpdate');
+  // Without nextUpdate a list would never go stale; RFC 5280 section 5.1.2.5 demands it.
+  const nextUpdate = decodeTime(fields.take(), 'nextUpdate');
+  const revoked = fields.has(TAG.sequence)
+    ? readEntries(fields.enter(TAG.sequence))
+    : new Map<string, number>();
+  if (fields.has(EXTENSIONS)) refuseCritical(fields.enter(EXTENSIONS));
+  fields.end();
   return {
-    tbs: tbs.encoded,
-    signatureAlgorithm: algorithm.encoded,
-    signature: signature.content.subarray(1),
-    issuerName: readIssuerName(tbs.content, algorithm.encoded),
-    ...parseWithLibrary(der),
+    tbs: signed.tbs.encoded,
+    signatureAlgorithm: signed.signatureAlgorithm,
+    signature: signed.signature,
+    get issuer() {
+      return nameText(issuer.encoded);
+    },
+    issuerName: issuer.encoded,
+    thisUpdate,
+    nextUpdate,
+    revoked,
   };
 }
 
@@ -79,48 +99,25 @@ export function isInDate(crl: Crl, now: number): boolean {
   return now >= crl.thisUpdate && now <= crl.nextUpdate;
 }
 
-/** Issuer as encoded: version, algorithm, issuer. The unsigned outer algorithm must equal the signed one. */
-function readIssuerName(tbs: Uint8Array, outerAlgorithm: Uint8Array): Uint8Array {
-  const [version, algorithm, issuer] = readElements(tbs, 'tbsCertList');
-  if (!version || decodeUint(version, 'CRL version') !== VERSION_2 || issuer?.tag !== TAG.sequence) {
-    throw new Refusal('MALFORMED', 'tbsCertList is not of version 2');
-  }
-  if (!algorithm || !equalBytes(algorithm.encoded, outerAlgorithm)) {
-    throw new Refusal('MALFORMED', 'CRL names two signature algorithms');
-  }
-  return issuer.encoded;
-}
-
-type LibraryFields = Pick<Crl, 'issuer' | 'thisUpdate' | 'nextUpdate' | 'revoked'>;
-
-function parseWithLibrary(der: Uint8Array): LibraryFields {
-  try {
-    return libraryFields(new X509Crl(der as Uint8Array<ArrayBuffer>));
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-    throw new Refusal('MALFORMED', `CRL: ${error instanceof Error ? error.message : 'unreadable'}`);
-  }
-}
-
-function libraryFields(crl: X509Crl): LibraryFields {
-  refuseCritical(crl.extensions);
+/** revokedCertificates (RFC 5280 section 5.1.2.6). Of two entries for one serial the earlier date counts. */
+function readEntries(entries: DerReader): ReadonlyMap<string, number> {
   const revoked = new Map<string, number>();
-  for (const entry of crl.entries) {
-    refuseCritical(entry.extensions);
-    revoked.set(serialKey(fromHex(entry.serialNumber.toLowerCase())), time(entry.revocationDate));
+  while (!entries.done) {
+    const entry = entries.enter(TAG.sequence);
+    const serial = serialKey(decodeInteger(entry.take(), 'revoked serial'));
+    const date = decodeTime(entry.take(), 'revocationDate');
+    if (!entry.done) refuseCritical(entry);
+    revoked.set(serial, Math.min(date, revoked.get(serial) ?? date));
   }
-  return { issuer: crl.issuer, thisUpdate: time(crl.thisUpdate), nextUpdate: time(crl.nextUpdate), revoked };
+  return revoked;
 }
 
-/** Partial, indirect and delta lists are marked by critical extensions (RFC 5280 sections 5.2 and 5.3). */
-function refuseCritical(extensions: readonly { readonly type: string; readonly critical: boolean }[]): void {
-  const critical = extensions.find((extension) => extension.critical);
-  if (critical) throw new Refusal('UNSUPPORTED', `the CRL has critical extension ${critical.type}`);
-}
-
-/** A list without nextUpdate never goes stale and is refused; RFC 5280 section 5.1.2.5 demands it. */
-function time(date: Date | undefined): number {
-  const milliseconds = date?.getTime() ?? Number.NaN;
-  if (Number.isNaN(milliseconds)) throw new Refusal('MALFORMED', 'a time of the CRL is absent or unreadable');
-  return milliseconds;
+/**
+ * Reads the extensions that end a list or an entry. Partial, indirect and delta lists are marked by critical ones
+ * (RFC 5280 sections 5.2 and 5.3).
+ */
+function refuseCritical(owner: DerReader): void {
+  for (const [oid, { critical }] of readExtensions(owner.enterLast(TAG.sequence), 'CRL')) {
+    if (critical) throw new Refusal('UNSUPPORTED', `the CRL has critical extension ${oid}`);
+  }
 }

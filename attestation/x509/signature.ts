@@ -1,8 +1,6 @@
-import { AsnConvert } from '@peculiar/asn1-schema';
-import { RsaSaPssParams } from '@peculiar/asn1-rsa';
 import { Refusal } from '../errors.ts';
 import type { HashName, SignatureScheme } from '../crypto/provider.ts';
-import { decodeOid, readElements, readOnly, TAG } from './der.ts';
+import { decodeInteger, decodeOid, decodeUint, DerReader, readOnly, TAG, type DerElement } from './der.ts';
 
 const ECDSA: Readonly<Record<string, HashName>> = {
   '1.2.840.10045.4.3.2': 'sha256',
@@ -29,6 +27,9 @@ const CURVES = {
   '1.3.132.0.34': { curve: 'P-384', size: 48 },
   '1.3.132.0.35': { curve: 'P-521', size: 66 },
 } as const;
+const SCALAR_BYTES = { 'P-256': 32, 'P-384': 48, 'P-521': 66 } as const;
+/** Context tags of RSASSA-PSS-params. */
+const PSS = { hash: 0xa0, maskGeneration: 0xa1, saltLength: 0xa2, trailerField: 0xa3 } as const;
 
 interface Algorithm {
   readonly oid: string;
@@ -37,18 +38,19 @@ interface Algorithm {
 
 /** AlgorithmIdentifier of RFC 5280 section 4.1.1.2. */
 export function readAlgorithm(encoded: Uint8Array, what: string): Algorithm {
-  const [oid, parameters, extra] = readElements(readOnly(encoded, TAG.sequence, what).content, what);
-  if (oid?.tag !== TAG.oid || extra) throw new Refusal('MALFORMED', `${what}: no AlgorithmIdentifier`);
-  return { oid: decodeOid(oid.content), parameters: parameters?.encoded };
+  const algorithm = new DerReader(encoded, what).enterLast(TAG.sequence);
+  const oid = decodeOid(algorithm.take(TAG.oid).content);
+  const parameters = algorithm.done ? undefined : algorithm.take().encoded;
+  algorithm.end();
+  return { oid, parameters };
 }
 
 /** Curve of an EC SubjectPublicKeyInfo, with the size of its scalars in bytes; undefined for other keys. */
 export function curveOf(
   spki: Uint8Array,
 ): { readonly curve: 'P-256' | 'P-384' | 'P-521'; readonly size: number } | undefined {
-  const [algorithm] = readElements(readOnly(spki, TAG.sequence, 'public key').content, 'public key');
-  if (!algorithm) throw new Refusal('MALFORMED', 'public key has no algorithm');
-  const { oid, parameters } = readAlgorithm(algorithm.encoded, 'public key algorithm');
+  const key = new DerReader(readOnly(spki, TAG.sequence, 'public key').content, 'public key');
+  const { oid, parameters } = readAlgorithm(key.take().encoded, 'public key algorithm');
   if (oid !== EC_PUBLIC_KEY || !parameters) return undefined;
   const name = decodeOid(readOnly(parameters, TAG.oid, 'curve').content);
   return name in CURVES ? CURVES[name as keyof typeof CURVES] : undefined;
@@ -74,53 +76,67 @@ export function schemeOf(algorithm: Uint8Array, issuerSpki: Uint8Array): Signatu
   throw new Refusal('UNSUPPORTED', `signature algorithm ${oid} is not supported`);
 }
 
-/** RSASSA-PSS parameters of RFC 4055 section 3.1; MGF1 must use the same hash. */
+/**
+ * RSASSA-PSS parameters of RFC 4055 section 3.1; MGF1 must use the same hash. Left out they mean SHA-1, which is not
+ * supported, a salt of 20 bytes and trailer field 1.
+ */
 function pssScheme(parameters: Uint8Array | undefined): SignatureScheme {
   if (!parameters) throw new Refusal('MALFORMED', 'RSASSA-PSS has no parameters');
-  const parsed = parsePssParameters(parameters);
-  const hash = HASH[parsed.hashAlgorithm.algorithm];
-  const mask = parsed.maskGenAlgorithm;
-  const maskHash =
-    mask.algorithm === MGF1 && mask.parameters
-      ? HASH[readAlgorithm(new Uint8Array(mask.parameters), 'MGF1 hash').oid]
-      : undefined;
-  if (!hash || maskHash !== hash || parsed.trailerField !== 1) {
+  const { content } = readOnly(parameters, TAG.sequence, 'RSASSA-PSS parameters');
+  const members = new DerReader(content, 'RSASSA-PSS parameters');
+  const hash = hashOf(explicit(members, PSS.hash));
+  const maskHash = maskHashOf(explicit(members, PSS.maskGeneration));
+  const saltLength = explicit(members, PSS.saltLength);
+  const trailer = explicit(members, PSS.trailerField);
+  members.end();
+  if (!hash || maskHash !== hash || (trailer && decodeUint(trailer, 'trailer field') !== 1)) {
     throw new Refusal('UNSUPPORTED', 'RSASSA-PSS parameters are not supported');
   }
-  return { kind: 'rsa-pss', hash, saltLength: parsed.saltLength };
+  return { kind: 'rsa-pss', hash, saltLength: saltLength ? decodeUint(saltLength, 'salt length') : 20 };
 }
 
-function parsePssParameters(parameters: Uint8Array): RsaSaPssParams {
-  try {
-    return AsnConvert.parse(parameters, RsaSaPssParams);
-  } catch {
-    throw new Refusal('MALFORMED', 'RSASSA-PSS parameters are unreadable');
-  }
+/** The element inside an explicit context tag, if one is next. */
+function explicit(members: DerReader, tag: number): DerElement | undefined {
+  if (!members.has(tag)) return undefined;
+  const wrapper = members.enter(tag);
+  const element = wrapper.take();
+  wrapper.end();
+  return element;
+}
+
+/** A hash AlgorithmIdentifier, whose parameters are absent or NULL (RFC 4055 section 2.1). */
+function hashOf(algorithm: DerElement | undefined): HashName | undefined {
+  if (!algorithm) return undefined;
+  const { oid, parameters } = readAlgorithm(algorithm.encoded, 'hash algorithm');
+  if (parameters) readOnly(parameters, TAG.null, 'parameters of the hash algorithm');
+  return HASH[oid];
+}
+
+function maskHashOf(algorithm: DerElement | undefined): HashName | undefined {
+  if (!algorithm) return undefined;
+  const { oid, parameters } = readAlgorithm(algorithm.encoded, 'mask generation');
+  if (oid !== MGF1 || !parameters) return undefined;
+  return hashOf(readOnly(parameters, TAG.sequence, 'MGF1 hash'));
 }
 
 /** An ECDSA signature in DER (RFC 3279 section 2.2.3) as fixed-length `r || s`; others unchanged. */
 export function rawSignature(scheme: SignatureScheme, signature: Uint8Array): Uint8Array {
   if (scheme.kind !== 'ecdsa') return signature;
-  const size = { 'P-256': 32, 'P-384': 48, 'P-521': 66 }[scheme.curve];
-  const [r, s, extra] = readElements(
-    readOnly(signature, TAG.sequence, 'ECDSA signature').content,
-    'ECDSA signature',
-  );
-  if (r?.tag !== TAG.integer || s?.tag !== TAG.integer || extra) {
-    throw new Refusal('MALFORMED', 'ECDSA signature is not two INTEGERs');
-  }
+  const size = SCALAR_BYTES[scheme.curve];
+  const scalars = new DerReader(signature, 'ECDSA signature').enterLast(TAG.sequence);
   const raw = new Uint8Array(2 * size);
-  raw.set(scalar(r.content, size), 0);
-  raw.set(scalar(s.content, size), size);
+  writeScalar(raw.subarray(0, size), scalars.take());
+  writeScalar(raw.subarray(size), scalars.take());
+  scalars.end();
   return raw;
 }
 
-function scalar(content: Uint8Array, size: number): Uint8Array {
+/** Writes a positive INTEGER right-aligned into a field of fixed length. */
+function writeScalar(field: Uint8Array, element: DerElement): void {
+  const content = decodeInteger(element, 'ECDSA signature scalar');
   const positive = content[0] === 0 ? content.subarray(1) : content;
-  if (positive.length > size || ((content[0] ?? 0x80) & 0x80) !== 0) {
+  if (positive.length > field.length || (content[0] ?? 0x80) >= 0x80) {
     throw new Refusal('MALFORMED', 'ECDSA signature scalar is out of range');
   }
-  const padded = new Uint8Array(size);
-  padded.set(positive, size - positive.length);
-  return padded;
+  field.set(positive, field.length - positive.length);
 }

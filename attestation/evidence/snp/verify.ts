@@ -2,10 +2,16 @@ import { equalBytes, isZero, toHex } from '../../bytes/bytes.ts';
 import { pass, skip, type Check } from '../../checks.ts';
 import { Refusal } from '../../errors.ts';
 import { atCheck } from '../../verdict/steps.ts';
-import type { CpuEvidence } from '../evidence.ts';
+import type { Certificate } from '../../x509/certificate.ts';
+import type { SnpEvidence } from '../evidence.ts';
 import type { SnpAnchor } from './anchors.ts';
 import { readVekCertificate, type VekCertificate } from './certificate.ts';
-import { verifySnpChain, type SnpChainOptions, type VerifiedSnpChain } from './chain.ts';
+import {
+  parsePinnedSnpChain,
+  verifyPinnedSnpChain,
+  type SnpChainOptions,
+  type VerifiedSnpChain,
+} from './chain.ts';
 import type { Revocation } from './crl.ts';
 import { parseSnpReport, type SnpReport } from './parse.ts';
 import { formatTcb, productOfCpuid, splitTcb, type SnpProduct, type SnpTcb } from './product.ts';
@@ -37,13 +43,20 @@ export interface VerifiedSnp {
  * first check broken. What the guest may be trusted with is a policy's to say: see `appraiseSnp`.
  */
 export async function verifySnp(
-  evidence: Pick<CpuEvidence, 'report' | 'certificates'>,
+  evidence: Pick<SnpEvidence, 'report' | 'certificates'>,
   options: SnpVerifyOptions,
 ): Promise<VerifiedSnp> {
   const report = await atCheck('cpu.format', () => parseSnpReport(evidence.report));
-  const chain = await verifySnpChain(evidence.certificates, options);
+  const pinned = await parsePinnedSnpChain(evidence.certificates, options);
+  // Takes as long as all the rest: begun here, judged in its turn, and worth nothing before the chain is verified.
+  const signed = isSignedBy(report, pinned.vek, options);
+  signed.catch(() => undefined);
+  const chain = await verifyPinnedSnpChain(pinned, options);
   const vek = await atCheck('cpu.endorsement', () => checkEndorsement(report, chain));
-  await atCheck('cpu.signature', () => checkSignature(report, vek, options));
+  await atCheck('cpu.signature', async () => {
+    if (await signed) return;
+    throw new Refusal('SIGNATURE_INVALID', 'the report does not verify under the key of its VEK certificate');
+  });
   const { product } = vek;
   const tcb = {
     current: splitTcb(report.currentTcb, product),
@@ -116,15 +129,9 @@ function checkChip(report: SnpReport, { hwid }: VekCertificate): void {
   }
 }
 
-async function checkSignature(
-  report: SnpReport,
-  { certificate }: VekCertificate,
-  { crypto }: SnpVerifyOptions,
-): Promise<void> {
+function isSignedBy(report: SnpReport, vek: Certificate, { crypto }: SnpVerifyOptions): Promise<boolean> {
   const scheme = { kind: 'ecdsa', curve: 'P-384', hash: 'sha384' } as const;
-  if (!(await crypto.verify(scheme, certificate.spki, report.signedBytes, report.signature))) {
-    throw new Refusal('SIGNATURE_INVALID', 'the report does not verify under the key of its VEK certificate');
-  }
+  return crypto.verify(scheme, vek.spki, report.signedBytes, report.signature);
 }
 
 function describe(report: SnpReport, vek: VekCertificate, chain: VerifiedSnpChain): readonly Check[] {
