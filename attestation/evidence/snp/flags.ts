@@ -51,7 +51,10 @@ export function parseGuestPolicy(raw: bigint): GuestPolicy {
   };
 }
 
-/** How the host configured the platform. Bits without a name here stay in `raw`: they grant the guest nothing. */
+/**
+ * How the host configured the platform (SNP firmware ABI, table «PLATFORM_INFO field»). Bits above 7 have no name
+ * here and stay in `raw`: a policy cannot demand them, and none is known to weaken the guest.
+ */
 export interface PlatformInfo {
   readonly raw: bigint;
   readonly smtEnabled: boolean;
@@ -60,8 +63,10 @@ export interface PlatformInfo {
   readonly eccEnabled: boolean;
   readonly raplDisabled: boolean;
   readonly ciphertextHidingDramEnabled: boolean;
-  /** The check for aliased memory addresses completed since the last reset. */
+  /** Since the last reset firmware has looked for memory addresses that stand for two places, and found none. */
   readonly aliasCheckComplete: boolean;
+  /** Bit 6; set on Turin only. */
+  readonly iommuWriteSafe: boolean;
   /** Trusted I/O. */
   readonly tioEnabled: boolean;
 }
@@ -76,6 +81,7 @@ export function parsePlatformInfo(raw: bigint): PlatformInfo {
     raplDisabled: bit(3n),
     ciphertextHidingDramEnabled: bit(4n),
     aliasCheckComplete: bit(5n),
+    iommuWriteSafe: bit(6n),
     tioEnabled: bit(7n),
   };
 }

@@ -3,7 +3,7 @@ import { ByteReader } from '../../bytes/reader.ts';
 import { Refusal } from '../../errors.ts';
 import { parsePemChain } from '../../x509/certificate.ts';
 import { TAG } from '../../x509/der.ts';
-import type { CpuEvidence } from '../evidence.ts';
+import type { SnpEvidence } from '../evidence.ts';
 import { REPORT_BYTES } from './parse.ts';
 
 /** Certificates of the GHCB table (GHCB specification, SNP Extended Guest Request), by GUID. */
@@ -20,7 +20,7 @@ const PEM_START = new TextEncoder().encode('-----BEGIN');
  * Report and certificates of an extended report: the report, then the host's certificate table, then padding. The
  * host writes the table: its certificates are judged like any others, and unknown entries are passed over.
  */
-export function unwrapExtendedReport(bytes: Uint8Array): CpuEvidence {
+export function unwrapExtendedReport(bytes: Uint8Array): SnpEvidence {
   const report = new ByteReader(bytes, 'extended SNP report').take(REPORT_BYTES);
   const found = readCertificateTable(bytes.subarray(REPORT_BYTES));
   if (found.has('vcek') && found.has('vlek')) {
