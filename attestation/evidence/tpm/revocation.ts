@@ -1,0 +1,95 @@
+import type { CryptoProvider } from '../../crypto/provider.ts';
+import { Refusal } from '../../errors.ts';
+import type { Certificate } from '../../x509/certificate.ts';
+import { isInDate, isIssuedBy, parseCrl, serialKey, verifyCrl, type Crl } from '../../x509/crl.ts';
+
+/** More lists than the vendors have authorities would only serve to make the verifier work. */
+const MAX_CRLS = 64;
+const CRL_DISTRIBUTION_POINTS = '2.5.29.31';
+
+export interface RevocationOptions {
+  readonly crypto: CryptoProvider;
+  /** Judged time, milliseconds since 1970. */
+  readonly now: number;
+  /** DER lists of any issuer; those of issuers outside the chain are passed over. */
+  readonly crls: readonly Uint8Array[];
+  /** `required`: each certificate that says where its issuer publishes a list must be looked up in one. */
+  readonly revocation: 'required' | 'when-present';
+}
+
+/** How many certificates say where a list is published, and how many were looked up in one. */
+export interface Revocation {
+  readonly published: number;
+  readonly lookedUp: number;
+}
+
+/**
+ * Looks up each certificate of a verified path (leaf first, root last) in its issuer's lists. Authorities here share
+ * names, so a list counts for the key that signed it; one that no key of the path signed is passed over, which whoever
+ * supplies it could have withheld as well.
+ */
+export async function checkRevocation(
+  path: readonly Certificate[],
+  options: RevocationOptions,
+): Promise<Revocation> {
+  if (options.crls.length > MAX_CRLS) throw new Refusal('MALFORMED', `more than ${MAX_CRLS} CRLs`);
+  const lists = options.crls.map(parseCrl);
+  let published = 0;
+  let lookedUp = 0;
+  for (const [i, certificate] of path.slice(0, -1).entries()) {
+    const issuer = path[i + 1] ?? certificate;
+    const isPublished = certificate.extensions.has(CRL_DISTRIBUTION_POINTS);
+    const found = lookUp(certificate, await listsOf(issuer, lists, options), options);
+    if (isPublished) published += 1;
+    if (found) lookedUp += 1;
+    if (isPublished && !found && options.revocation === 'required') {
+      throw new Refusal('COLLATERAL_MISSING', `the policy requires the CRL of ${issuer.subject}`);
+    }
+  }
+  return { published, lookedUp };
+}
+
+async function listsOf(
+  issuer: Certificate,
+  lists: readonly Crl[],
+  { crypto }: RevocationOptions,
+): Promise<readonly Crl[]> {
+  const own: Crl[] = [];
+  for (const list of lists) {
+    if (isIssuedBy(list, issuer) && (await isSignedBy(list, issuer, crypto))) own.push(list);
+  }
+  return own;
+}
+
+async function isSignedBy(list: Crl, issuer: Certificate, crypto: CryptoProvider): Promise<boolean> {
+  try {
+    await verifyCrl(list, issuer, crypto);
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'SIGNATURE_INVALID') return false;
+    throw error;
+  }
+}
+
+/** A list made after the judged time counts only revocations that had happened by then. */
+function lookUp(certificate: Certificate, lists: readonly Crl[], { now }: RevocationOptions): boolean {
+  for (const list of lists) {
+    const since = list.revoked.get(serialKey(certificate.serial));
+    if (since === undefined || (list.thisUpdate > now && since > now)) continue;
+    const reason = `${certificate.subject} is revoked since ${isoTime(since)} by the CRL of ${isoTime(list.thisUpdate)}`;
+    throw new Refusal('CERT_REVOKED', reason);
+  }
+  const [newest] = lists.toSorted((a, b) => b.thisUpdate - a.thisUpdate);
+  if (newest && !lists.some((list) => isInDate(list, now))) {
+    const dates = `${isoTime(newest.thisUpdate)} to ${isoTime(newest.nextUpdate)}`;
+    throw new Refusal(
+      'CRL_EXPIRED',
+      `the CRL of ${newest.issuer} is in date from ${dates}, judged at ${isoTime(now)}`,
+    );
+  }
+  return newest !== undefined;
+}
+
+function isoTime(time: number): string {
+  return new Date(time).toISOString();
+}
