@@ -23,6 +23,8 @@ const PLATFORMS = 'attestation/evidence/platforms';
 const SHARED_BY_FORMATS = ['dcap', 'bootlog'];
 const INSIDE = ['http', 'models', 'engine', 'batching', 'receipts', 'archive', 'config'];
 const OUTSIDE = ['client', 'cli', 'page', 'gateway'];
+/** Rooms of neither side: they use attestation alone, and both sides may use them. */
+const SHARED = ['collateral'];
 /** Commands of operators: they may use the rooms inside. Every other file of `cli` is a relying party's. */
 const OPERATOR_COMMAND = /^src\/cli\/(?:serve|doctor|models|archive|image|config|key)[^/]*\.ts$/;
 const CLI_MAIN = 'src/cli/main.ts';
@@ -215,9 +217,9 @@ describe('enclave and service', () => {
 
   test('rooms inside use attestation and each other', () => {
     const rooms = INSIDE.map((room) => `src/${room}`);
-    expect(offences(sourcesBelow(...rooms), (target) => isBelow(target, 'attestation', ...rooms))).toEqual(
-      [],
-    );
+    const shared = SHARED.map((room) => `src/${room}`);
+    const allowed: Rule = (target) => isBelow(target, 'attestation', ...rooms, ...shared);
+    expect(offences(sourcesBelow(...rooms), allowed)).toEqual([]);
   });
 
   test('main puts the rooms inside together', () => {
@@ -226,8 +228,13 @@ describe('enclave and service', () => {
     expect(offences(main, (target) => !isBelow(target, 'scripts', 'test', ...outside))).toEqual([]);
   });
 
+  test.each(SHARED)('src/%s uses attestation alone', (room) => {
+    const allowed: Rule = (target) => isBelow(target, 'attestation', `src/${room}`);
+    expect(offences(sourcesBelow(`src/${room}`), allowed)).toEqual([]);
+  });
+
   test('every file of src stands in a known room', () => {
-    const rooms = [...INSIDE, ...OUTSIDE].map((room) => `src/${room}`);
+    const rooms = [...INSIDE, ...OUTSIDE, ...SHARED].map((room) => `src/${room}`);
     const strays = sourcesBelow('src').filter(({ path }) => path !== MAIN && !isBelow(path, ...rooms));
     expect(strays.map(({ path }) => path)).toEqual([]);
   });
@@ -249,7 +256,7 @@ describe('relying parties', () => {
       ({ path }) => path !== CLI_MAIN && !OPERATOR_COMMAND.test(path),
     );
     const allowed: Rule = (target) =>
-      isBelow(target, 'attestation', 'src/client', 'src/cli') &&
+      isBelow(target, 'attestation', 'src/client', 'src/cli', ...SHARED.map((room) => `src/${room}`)) &&
       !OPERATOR_COMMAND.test(target) &&
       target !== CLI_MAIN;
     expect(offences(commands, allowed)).toEqual([]);

@@ -5,17 +5,18 @@ import { Refusal } from '../errors.ts';
 
 /** More entries of one kind than any machine needs would only serve to make the verifier work. */
 const MAX_ENTRIES = 64;
-const MEMBERS = ['rims', 'crls', 'certificates', 'tcb-infos', 'qe-identities'] as const;
+const MEMBERS = ['rims', 'crls', 'certificates', 'tcb-infos', 'qe-identities', 'ocsp'] as const;
 
 /** Deterministic map of collateral, as bundles and attestation answers hold it. A kind without entries is absent. */
 export function encodeCollateral(collateral: Collateral): DcMap {
   const map = new Map<string, Dc>();
-  const { rims, crls, certificates } = collateral;
+  const { rims, crls, certificates, ocspResponses } = collateral;
   if (rims.size > 0) map.set('rims', new Map(rims));
   if (crls.length > 0) map.set('crls', crls);
   if (certificates.length > 0) map.set('certificates', certificates);
   if (collateral.tcbInfos.length > 0) map.set('tcb-infos', collateral.tcbInfos.map(encodeSigned));
   if (collateral.qeIdentities.length > 0) map.set('qe-identities', collateral.qeIdentities.map(encodeSigned));
+  if (ocspResponses.length > 0) map.set('ocsp', ocspResponses);
   return map;
 }
 
@@ -29,6 +30,7 @@ export function parseCollateral(value: Dc | undefined): Collateral {
     certificates: entries('certificates', (certificate) => asBytes(certificate, 'certificate')),
     tcbInfos: entries('tcb-infos', parseSigned),
     qeIdentities: entries('qe-identities', parseSigned),
+    ocspResponses: entries('ocsp', (response) => asBytes(response, 'OCSP response')),
   };
 }
 

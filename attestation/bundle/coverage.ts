@@ -71,8 +71,8 @@ function checkSameInstance(cited: DocumentAppraisal, covering: DocumentAppraisal
     equalBytes(earlier.keyset.log.x, later.keyset.log.x);
   if (!sameLog) throw refuse('the later evidence is of another instance or log');
   if (later.statement.seq <= earlier.statement.seq) throw refuse('the later evidence is not later');
-  const chips = [cited.cpu?.report.chipId, covering.cpu?.report.chipId];
-  if (!chips[0] || !chips[1] || !equalBytes(chips[0], chips[1])) throw refuse('the CPU is another chip');
+  const [before, after] = [cited.machine, covering.machine];
+  if (!before || !after || !equalBytes(before, after)) throw refuse('the CPU is another chip');
   const sameDevices =
     cited.devices.length === covering.devices.length &&
     cited.devices.every(({ serial }, i) =>

@@ -18,11 +18,11 @@ import { notReached, runSteps } from '../verdict/steps.ts';
 import type { SimulatedComponent } from '../verdict/verdict.ts';
 import type { AppraisalContext } from './context.ts';
 import { appraiseCpu } from './cpu.ts';
-import { appraiseDevices } from './devices.ts';
+import { appraiseDevices, checkDevicesBinding } from './devices.ts';
 import { parseDocument, type EvidenceDocument } from './document.ts';
+import { judgeBootLog } from './platforms/bootLog.ts';
 import { ReferenceLibrary } from './nvidia/references.ts';
 import type { VerifiedDevice } from './nvidia/verify.ts';
-import type { VerifiedSnp } from './snp/verify.ts';
 
 /** The asker's nonce and where the document's nonce tree holds it (DESIGN section 4). */
 export interface NonceProof {
@@ -35,7 +35,8 @@ export interface DocumentAppraisal {
   readonly checks: readonly Check[];
   /** Undefined where the document could not be parsed or its keyset is not the one vouched for. */
   readonly document: EvidenceDocument | undefined;
-  readonly cpu: VerifiedSnp | undefined;
+  /** What names the machine; undefined where the CPU evidence did not verify. */
+  readonly machine: Uint8Array | undefined;
   readonly devices: readonly VerifiedDevice[];
   readonly simulated: readonly SimulatedComponent[];
 }
@@ -58,20 +59,24 @@ export async function appraiseDocument(
   );
   if (!document) {
     const rest = [notReached('document.simulated', subject, 'the document was refused')];
-    return { checks: [...checks, ...rest], document, cpu: undefined, devices: [], simulated: [] };
+    return { checks: [...checks, ...rest], document, machine: undefined, devices: [], simulated: [] };
   }
   const { crypto } = context;
   const b = statementDigest(document.encodedStatement, crypto);
-  const expected = reportData(b, devicesDigest(document.encodedDevices, crypto), crypto);
+  const g = devicesDigest(document.encodedDevices, crypto);
+  const expected = reportData(b, g, crypto);
   const cpu = await appraiseCpu(document.cpu, expected, `${prefix}cpu`, context);
-  const devices = await appraiseDevices(document.devices, gpuNonce(b, crypto), prefix, context, library);
-  const complete = cpu.anchor !== undefined && devices.verified.length === document.devices.length;
-  const anchors = { cpu: cpu.anchor, devices: devices.anchors, complete };
+  const bootLog = judgeBootLog(document.bootLog, cpu, `${prefix}cpu`, context);
+  const binding = checkDevicesBinding(document.devices, g, cpu.checks, `${prefix}devices`);
+  const nonce = gpuNonce(b, crypto);
+  const devices = await appraiseDevices(document.devices, nonce, prefix, context, library, binding);
+  const complete = cpu.machine !== undefined && devices.verified.length === document.devices.length;
+  const anchors = { cpu: cpu.anchors, devices: devices.anchors, complete };
   const simulation = judgeSimulation(anchors, subject, context);
   return {
-    checks: [...checks, simulation.check, ...cpu.checks, ...devices.checks],
+    checks: [...checks, simulation.check, ...cpu.checks, bootLog, ...devices.checks],
     document,
-    cpu: cpu.verified,
+    machine: cpu.machine,
     devices: devices.verified,
     simulated: simulation.components,
   };
@@ -79,7 +84,7 @@ export async function appraiseDocument(
 
 /** The reference values of one appraisal: documents judged together share it. */
 export function referenceLibrary({ collateral, crypto, now, anchors }: AppraisalContext): ReferenceLibrary {
-  return new ReferenceLibrary(collateral.rims, { crypto, now, anchors });
+  return new ReferenceLibrary(collateral.rims, { crypto, now, anchors }, collateral.ocspResponses);
 }
 
 function parseBound(encoded: Uint8Array, { crypto }: AppraisalContext): EvidenceDocument {
@@ -105,7 +110,7 @@ function checkTimeAnchor({ timeAnchor, statement }: EvidenceDocument, crypto: Cr
 }
 
 interface UsedAnchors {
-  readonly cpu: Anchor | undefined;
+  readonly cpu: readonly Anchor[];
   readonly devices: readonly Anchor[];
   /** False where a component did not verify, so that its anchor is not known. */
   readonly complete: boolean;
@@ -118,7 +123,7 @@ function judgeSimulation(
   { policy }: AppraisalContext,
 ): { readonly check: Check; readonly components: readonly SimulatedComponent[] } {
   const components: SimulatedComponent[] = [];
-  if (cpu?.simulated) components.push('cpu');
+  if (cpu.some(({ simulated }) => simulated)) components.push('cpu');
   if (devices.some(({ simulated }) => simulated)) components.push('gpu');
   const found = components.length > 0 ? `SIMULATED: ${components.join(' and ')}` : 'nothing is simulated';
   if (!complete) {

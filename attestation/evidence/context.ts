@@ -2,6 +2,7 @@ import type { Anchor } from '../anchors.ts';
 import type { Collateral } from '../collateral.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import type { Policy } from '../policy/policy.ts';
+import type { ChainCache } from '../x509/chainCache.ts';
 
 /** Everything that an appraisal needs besides the evidence. All of it comes from the caller. */
 export interface AppraisalContext {
@@ -12,4 +13,6 @@ export interface AppraisalContext {
   /** Judged time, milliseconds since 1970. */
   readonly now: number;
   readonly crypto: CryptoProvider;
+  /** Remembers signatures of certificates that were found good, from one appraisal to the next. */
+  readonly chainCache?: ChainCache | undefined;
 }

@@ -1,97 +1,68 @@
-import type { Anchor } from '../anchors.ts';
-import { equalBytes, toHex } from '../bytes/bytes.ts';
-import { fail, pass, type Check, type CheckId } from '../checks.ts';
-import type { SnpPolicy } from '../policy/policy.ts';
-import { notReached, runSteps } from '../verdict/steps.ts';
+import { fail, pass } from '../checks.ts';
 import type { AppraisalContext } from './context.ts';
 import type { CpuEvidence } from './evidence.ts';
-import { appraiseSnp } from './snp/appraise.ts';
-import { verifySnp, type VerifiedSnp } from './snp/verify.ts';
+import { judgeAzure, verifyAzureSnp, verifyAzureTdx } from './platforms/azure.ts';
+import { NOT_VERIFIED, type CpuJudgement } from './platforms/judgement.ts';
+import { judgeNitro, judgeNitroTpm } from './platforms/nitro.ts';
+import { judgeSnp } from './platforms/snp.ts';
+import { judgeTdx } from './platforms/tdx.ts';
+import { judgeTpm } from './platforms/tpm.ts';
 
-const VERIFIED_BY_ROOM: readonly CheckId[] = [
-  'cpu.format',
-  'cpu.chain',
-  'cpu.revocation',
-  'cpu.endorsement',
-  'cpu.signature',
-];
-const APPRAISED: readonly CheckId[] = [
-  'cpu.binding',
-  'cpu.debug',
-  'cpu.guest-policy',
-  'cpu.privilege',
-  'cpu.tcb',
-  'cpu.identity',
-  'cpu.measurement',
-];
-
-/** What the verdict knows of the CPU: the checks, and the anchor once a chain led to it. */
-export interface AppraisedCpu {
-  readonly checks: readonly Check[];
-  readonly anchor: Anchor | undefined;
-  readonly verified: VerifiedSnp | undefined;
-}
-
-/** Judges CPU evidence by the room of its platform; the report must carry exactly `expectedReportData`. */
+/** Judges CPU evidence by its platform; it must commit to exactly `expected`, 64 bytes. */
 export async function appraiseCpu(
   evidence: CpuEvidence,
-  expectedReportData: Uint8Array,
+  expected: Uint8Array,
   subject: string,
   context: AppraisalContext,
-): Promise<AppraisedCpu> {
-  const policy = context.policy.cpu[evidence.platform];
-  if (policy === 'refused') {
-    const reason = `the policy refuses platform ${evidence.platform}`;
-    const rest = [...VERIFIED_BY_ROOM, ...APPRAISED].map((id) => notReached(id, subject, reason));
-    const checks = [fail('cpu.platform', subject, 'PLATFORM_NOT_ALLOWED', reason), ...rest];
-    return { checks, anchor: undefined, verified: undefined };
+): Promise<CpuJudgement> {
+  const { platform } = evidence;
+  const judged = await judgePlatform(evidence, expected, subject, context);
+  if (!judged) {
+    const reason = `the policy refuses platform ${platform}`;
+    return { checks: [fail('cpu.platform', subject, 'PLATFORM_NOT_ALLOWED', reason)], ...NOT_VERIFIED };
   }
-  const platform = pass('cpu.platform', subject, `${evidence.platform} is named by the policy`);
-  const judged = await appraiseSnpEvidence(evidence, policy, expectedReportData, subject, context);
-  return { ...judged, checks: [platform, ...judged.checks] };
+  const named = pass('cpu.platform', subject, `${platform} is named by the policy`);
+  return { ...judged, checks: [named, ...judged.checks] };
 }
 
-async function appraiseSnpEvidence(
+/** Undefined where the policy refuses the platform. */
+async function judgePlatform(
   evidence: CpuEvidence,
-  policy: SnpPolicy,
-  expectedReportData: Uint8Array,
+  expected: Uint8Array,
   subject: string,
   context: AppraisalContext,
-): Promise<AppraisedCpu> {
-  const { crypto, now, anchors, collateral } = context;
-  const { value: verified, checks } = await runSteps(VERIFIED_BY_ROOM, subject, () =>
-    verifySnp(evidence, { crypto, now, anchors, crls: collateral.crls, revocation: 'when-present' }),
-  );
-  if (!verified) {
-    const rest = APPRAISED.map((id) => notReached(id, subject, 'the CPU report did not verify'));
-    return { checks: [...checks, ...rest], anchor: undefined, verified };
+): Promise<CpuJudgement | undefined> {
+  const { cpu } = context.policy;
+  switch (evidence.platform) {
+    case 'snp':
+      return accepted(cpu.snp, (policy) => judgeSnp(evidence, policy, expected, subject, context));
+    case 'tdx':
+      return accepted(cpu.tdx, (policy) => judgeTdx(evidence, policy, expected, subject, context));
+    case 'nitro':
+      return accepted(cpu.nitro, (policy) => judgeNitro(evidence, policy, expected, subject, context));
+    case 'nitrotpm':
+      return accepted(cpu.nitrotpm, (policy) => judgeNitroTpm(evidence, policy, expected, subject, context));
+    case 'azure-snp':
+      return accepted(cpu['azure-snp'], async (policy) => {
+        const steps = await verifyAzureSnp(evidence, policy, subject, context);
+        return judgeAzure(steps, evidence, policy, expected, subject, context);
+      });
+    case 'azure-tdx':
+      return accepted(cpu['azure-tdx'], async (policy) => {
+        const steps = await verifyAzureTdx(evidence, policy, subject, context);
+        return judgeAzure(steps, evidence, policy, expected, subject, context);
+      });
+    case 'gcp-vtpm':
+    case 'tpm':
+      return accepted(cpu[evidence.platform], (policy) =>
+        judgeTpm(evidence, policy, expected, subject, context),
+      );
   }
-  const binding = checkBinding(verified.report.reportData, expectedReportData, subject);
-  const known = verified.checks.map((check) => demandRevocation(check, verified, policy));
-  const judged = [...known, binding, ...appraiseSnp(verified, policy)];
-  return { checks: judged.map((check) => ({ ...check, subject })), anchor: verified.anchor, verified };
 }
 
-/**
- * A CRL that the policy demands and nobody supplied leaves the rest to be judged: evidence that is refused for
- * another reason must not come out as merely not judged.
- */
-function demandRevocation(check: Check, { revocation }: VerifiedSnp, policy: SnpPolicy): Check {
-  const { id, subject } = check;
-  const wanting = revocation.status === 'not-supplied' && policy.revocation === 'required';
-  if (id !== 'cpu.revocation' || !wanting) return check;
-  return fail(
-    id,
-    subject,
-    'COLLATERAL_MISSING',
-    'the policy requires a CRL of the root and none was supplied',
-  );
-}
-
-function checkBinding(received: Uint8Array, expected: Uint8Array, subject: string): Check {
-  if (equalBytes(received, expected)) {
-    return pass('cpu.binding', subject, 'report data commits to the statement and the devices');
-  }
-  const reason = `report data is ${toHex(received)}, the statement and devices give ${toHex(expected)}`;
-  return fail('cpu.binding', subject, 'BINDING_MISMATCH', reason);
+function accepted<P extends object>(
+  policy: P | 'refused',
+  judge: (policy: P) => Promise<CpuJudgement>,
+): Promise<CpuJudgement> | undefined {
+  return policy === 'refused' ? undefined : judge(policy);
 }

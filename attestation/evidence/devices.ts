@@ -1,11 +1,19 @@
 import type { Anchor } from '../anchors.ts';
-import { fail, pass, skip, type Check, type CheckId } from '../checks.ts';
+import { toHex } from '../bytes/bytes.ts';
+import { CHECKS, fail, pass, skip, type Check, type CheckId } from '../checks.ts';
+import type { RefusalCode } from '../errors.ts';
 import type { NvidiaPolicy } from '../policy/policy.ts';
 import { notReached, runSteps } from '../verdict/steps.ts';
 import type { AppraisalContext } from './context.ts';
 import type { DeviceEvidence } from './evidence.ts';
 import { appraiseDevice, appraiseDeviceSet } from './nvidia/appraise.ts';
 import type { ReferenceLibrary } from './nvidia/references.ts';
+import {
+  judgeDeviceRevocation,
+  judgeReferenceRevocation,
+  type RevocationOptions,
+} from './nvidia/revocation.ts';
+import type { VerifiedRim } from './nvidia/rim.ts';
 import { verifyDevice, type VerifiedDevice } from './nvidia/verify.ts';
 
 const VERIFIED_BY_ROOM: readonly CheckId[] = [
@@ -15,13 +23,16 @@ const VERIFIED_BY_ROOM: readonly CheckId[] = [
   'device.nonce',
 ];
 const APPRAISED: readonly CheckId[] = [
+  'device.revocation',
   'device.firmware-id',
   'device.mode',
   'device.identity',
   'device.driver-reference',
   'device.vbios-reference',
+  'device.reference-revocation',
   'device.measurements',
 ];
+const ORDER = Object.keys(CHECKS);
 
 export interface AppraisedDevices {
   readonly checks: readonly Check[];
@@ -32,8 +43,8 @@ export interface AppraisedDevices {
 }
 
 /**
- * Judges all devices of one document. Their reports must carry `nonce`; `subjectOf` names device `i` of a kind in
- * the checks.
+ * Judges all devices of one document. Their reports must carry `nonce`; `prefix` stands before each subject.
+ * `binding` says whether the CPU commits to them: devices that are judged alone have none.
  */
 export async function appraiseDevices(
   devices: readonly DeviceEvidence[],
@@ -41,10 +52,11 @@ export async function appraiseDevices(
   prefix: string,
   context: AppraisalContext,
   library: ReferenceLibrary,
+  binding?: Check,
 ): Promise<AppraisedDevices> {
   const policy = context.policy.devices;
   const subject = `${prefix}devices`;
-  if (policy === 'none') return withoutDevices(devices.length, subject);
+  if (policy === 'none') return { checks: [checkNone(devices.length, subject)], anchors: [], verified: [] };
   const each = [];
   const position = { gpu: 0, switch: 0 };
   for (const device of devices) {
@@ -52,25 +64,45 @@ export async function appraiseDevices(
     each.push(await appraiseOne(device, nonce, name, policy.nvidia, context, library));
   }
   const verified = each.flatMap((device) => device.verified ?? []);
-  const set = appraiseDeviceSet(verified, policy).map((check) => ({ ...check, subject }));
+  const set = appraiseDeviceSet(verified, policy, devices.length).map((check) => ({ ...check, subject }));
   return {
-    checks: [...set, ...each.flatMap(({ checks }) => checks)],
+    checks: [...inOrder([...set, ...(binding ? [binding] : [])]), ...each.flatMap(({ checks }) => checks)],
     anchors: each.flatMap(({ anchors }) => anchors),
     verified,
   };
 }
 
-function withoutDevices(count: number, subject: string): AppraisedDevices {
-  const check =
-    count === 0
-      ? pass('devices.count', subject, 'the policy demands no devices and there are none')
-      : fail(
-          'devices.count',
-          subject,
-          'DEVICE_COUNT_MISMATCH',
-          `the policy demands no devices, the document has ${count}`,
-        );
-  return { checks: [check], anchors: [], verified: [] };
+/**
+ * Whether the CPU report commits to `digest`, the digest over exactly these reports and certificates (DESIGN section
+ * 4). It does so together with the statement, in one value: what `cpu.binding` came to decides.
+ */
+export function checkDevicesBinding(
+  devices: readonly DeviceEvidence[],
+  digest: Uint8Array,
+  cpu: readonly Check[],
+  subject: string,
+): Check {
+  const id = 'devices.binding';
+  const found = cpu.filter((check) => check.id === 'cpu.binding');
+  const what = `${devices.length} devices with digest ${toHex(digest)}`;
+  const broken = found.find(({ result }) => result === 'fail');
+  if (broken) {
+    const reason = `the CPU does not commit to ${what}, or not to this statement: ${broken.reason}`;
+    return fail(id, subject, broken.code as RefusalCode, reason);
+  }
+  if (found.length === 0 || found.some(({ code }) => code === 'NOT_REACHED')) {
+    return notReached(id, subject, 'the CPU evidence did not verify');
+  }
+  const waived = found.find(({ result }) => result === 'skip');
+  if (waived) return skip(id, subject, waived.code, waived.reason);
+  return pass(id, subject, `the CPU commits to ${what}`);
+}
+
+function checkNone(count: number, subject: string): Check {
+  const id = 'devices.count';
+  if (count === 0) return pass(id, subject, 'the policy demands no devices and there are none');
+  const reason = `the policy demands no devices, the document has ${count}`;
+  return fail(id, subject, 'DEVICE_COUNT_MISMATCH', reason);
 }
 
 interface AppraisedDevice {
@@ -96,21 +128,44 @@ async function appraiseOne(
   );
   if (!verified) {
     const rest = APPRAISED.map((id) => notReached(id, subject, 'the device report did not verify'));
-    return { checks: [...checks, ...rest], anchors: [], verified };
+    return { checks: inOrder([...checks, ...rest]), anchors: [], verified };
   }
-  const references = await library.of(verified);
-  const used = [references.driver, references.vbios].flatMap((reference) =>
-    reference && 'anchor' in reference ? [reference.anchor] : [],
-  );
-  const revocation = skip(
-    'device.revocation',
-    subject,
-    'NOT_REQUIRED',
-    'the policy does not ask for revocation of devices',
-  );
+  const { checks: judged, manifests } = appraiseDevice(verified, await library.of(verified), policy, subject);
+  const { ocspResponses } = library;
+  const revocation: RevocationOptions = { crypto, now, ocspResponses, policy, subject };
+  const revoked = [
+    await judgeDeviceRevocation(verified, revocation),
+    await judgeManifests(manifests, judged, revocation),
+  ];
   return {
-    checks: [...checks, revocation, ...appraiseDevice(verified, references, policy, subject)],
-    anchors: [verified.anchor, ...used],
+    checks: inOrder([...checks, ...judged, ...revoked]),
+    anchors: [verified.anchor, ...manifests.map(({ anchor }) => anchor)],
     verified,
   };
+}
+
+/** One check for all manifests that were looked at: the first that fails, else the first that is skipped. */
+async function judgeManifests(
+  manifests: readonly VerifiedRim[],
+  judged: readonly Check[],
+  options: RevocationOptions,
+): Promise<Check> {
+  const id = 'device.reference-revocation';
+  const { subject } = options;
+  const checks = await Promise.all(manifests.map((rim) => judgeReferenceRevocation(rim, options)));
+  const decisive =
+    checks.find(({ result }) => result === 'fail') ?? checks.find(({ result }) => result === 'skip');
+  if (decisive) return decisive;
+  if (checks.length > 0) return pass(id, subject, checks.map(({ reason }) => reason).join('; '));
+  const isPinned = judged.some(
+    ({ id: found, code }) => found === 'device.vbios-reference' && code === 'NOT_REQUIRED',
+  );
+  return isPinned
+    ? skip(id, subject, 'NOT_REQUIRED', 'no manifest is judged: values are pinned by policy')
+    : notReached(id, subject, 'no manifest verified');
+}
+
+/** The order of the list of checks. */
+function inOrder(checks: readonly Check[]): readonly Check[] {
+  return checks.toSorted((a, b) => ORDER.indexOf(a.id) - ORDER.indexOf(b.id));
 }

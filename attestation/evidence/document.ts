@@ -1,9 +1,10 @@
 import { decodeDc, encodeDc, type Dc } from '../cbor/deterministic.ts';
-import { asArray, asBytes, asClosedMap, asLabel, asText, asTuple } from '../cbor/shape.ts';
+import { asBytes, asClosedMap, asLabel, asTuple } from '../cbor/shape.ts';
 import { encodeDevices, encodeStatement, parseDevices, parseStatement, type Statement } from '../binding.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import { encodeKeyset, parseKeyset, type Keyset } from '../keyset.ts';
+import { encodeCpu, parseCpu } from './cpuEncoding.ts';
 import type { CpuEvidence, DeviceEvidence } from './evidence.ts';
 
 /**
@@ -16,16 +17,15 @@ const MEMBER = {
   statement: 'application/vouchsafe-statement+cbor',
   cpu: 'application/vouchsafe-cpu+cbor',
   devices: 'application/vouchsafe-devices+cbor',
+  'boot-log': 'application/vouchsafe-boot-log',
   'time-anchor': 'application/vouchsafe-time-anchor',
 } as const;
 type Member = keyof typeof MEMBER;
 
 /** CMW indicator bit 2: evidence (RFC 9999 section 3.1). */
 const IND_EVIDENCE = 4;
-const CPU_LABEL = 'vouchsafe/cpu/1';
 /** Largest document, in bytes: 64 devices with chains and boot logs stay far below. */
 export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
-const MAX_CPU_CERTIFICATES = 8;
 
 /** What one evidence document says, with the received bytes of the parts that digests run over. */
 export interface EvidenceDocument {
@@ -37,6 +37,8 @@ export interface EvidenceDocument {
   readonly cpu: CpuEvidence;
   readonly devices: readonly DeviceEvidence[];
   readonly encodedDevices: Uint8Array;
+  /** Log of measured boot, as the platform has it; only a replay to signed registers gives it weight. */
+  readonly bootLog: Uint8Array | undefined;
   /** RFC 3161 token or cosigned checkpoint that the statement's time anchor commits to. */
   readonly timeAnchor: Uint8Array | undefined;
 }
@@ -46,15 +48,16 @@ export interface DocumentParts {
   readonly statement: Statement;
   readonly cpu: CpuEvidence;
   readonly devices: readonly DeviceEvidence[];
+  readonly bootLog?: Uint8Array | undefined;
 }
 
 export function encodeDocument(parts: DocumentParts): Uint8Array {
-  const { cpu } = parts;
   const members: readonly [Member, Uint8Array][] = [
     ['keyset', encodeKeyset(parts.keyset)],
     ['statement', encodeStatement(parts.statement)],
-    ['cpu', encodeDc([CPU_LABEL, cpu.platform, cpu.report, cpu.certificates])],
+    ['cpu', encodeCpu(parts.cpu)],
     ['devices', encodeDevices(parts.devices)],
+    ...(parts.bootLog ? [['boot-log', parts.bootLog] satisfies [Member, Uint8Array]] : []),
   ];
   const records = members.map(([name, value]): [string, Dc] => [name, [MEMBER[name], value, IND_EVIDENCE]]);
   return encodeDc(new Map<string, Dc>([['__cmwc_t', COLLECTION_TYPE], ...records]));
@@ -86,6 +89,7 @@ export function parseDocument(encoded: Uint8Array): EvidenceDocument {
     cpu: parseCpu(readMember(map.get('cpu'), 'cpu')),
     devices: parseDevices(encodedDevices),
     encodedDevices,
+    bootLog: map.has('boot-log') ? readMember(map.get('boot-log'), 'boot-log') : undefined,
     timeAnchor,
   };
 }
@@ -97,20 +101,4 @@ function readMember(value: Dc | undefined, member: Member): Uint8Array {
   if (indicator !== IND_EVIDENCE)
     throw new Refusal('MALFORMED', `member ${member} is not marked as evidence`);
   return asBytes(bytes, `member ${member}`);
-}
-
-function parseCpu(encoded: Uint8Array): CpuEvidence {
-  const [label, platform, report, certificates] = asTuple(decodeDc(encoded), 'CPU evidence', 4);
-  asLabel(label, 'CPU evidence label', CPU_LABEL);
-  const name = asText(platform, 'CPU platform');
-  if (name !== 'snp') {
-    throw new Refusal('PLATFORM_NOT_ALLOWED', `CPU platform ${name} is not known`, 'cpu.platform');
-  }
-  const chain = asArray(certificates, 'CPU certificates');
-  if (chain.length > MAX_CPU_CERTIFICATES) throw new Refusal('MALFORMED', 'too many CPU certificates');
-  return {
-    platform: 'snp',
-    report: asBytes(report, 'CPU report'),
-    certificates: chain.map((certificate) => asBytes(certificate, 'CPU certificate')),
-  };
 }

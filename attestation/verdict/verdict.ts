@@ -21,7 +21,7 @@ export interface Verdict {
 }
 
 /** Failures that say nothing against the evidence: something needed to judge it is not there. */
-const NOT_JUDGED: readonly RefusalCode[] = ['REFERENCE_VALUES_MISSING', 'COLLATERAL_MISSING'];
+export const NOT_JUDGED: readonly RefusalCode[] = ['REFERENCE_VALUES_MISSING', 'COLLATERAL_MISSING'];
 
 export function decide(checks: readonly Check[]): Decision {
   const failures = checks.filter(({ result }) => result === 'fail').map(({ code }) => code);
@@ -44,7 +44,15 @@ export function tierOf(checks: readonly Check[], simulated: readonly SimulatedCo
 }
 
 /** What a policy may waive, but not without a warning: without it the evidence can be old or of any software. */
-const WAIVED: readonly CheckId[] = ['document.nonce', 'cpu.debug', 'cpu.measurement'];
+const WAIVED: readonly CheckId[] = [
+  'document.nonce',
+  'cpu.debug',
+  'cpu.binding',
+  'cpu.measurement',
+  'device.vbios-reference',
+  // A TPM of the host: no policy makes it protect memory.
+  'limits.host-tpm',
+];
 
 function isWaived({ id, result }: Check): boolean {
   return result === 'skip' && WAIVED.includes(id);

@@ -11,6 +11,7 @@ import {
 import { encodeDc, decodeDc, type Dc } from '../../attestation/cbor/deterministic.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
+import { encodeCpu } from '../../attestation/evidence/cpuEncoding.ts';
 import { encodeDocument, parseDocument, type DocumentParts } from '../../attestation/evidence/document.ts';
 import type { NonceProof } from '../../attestation/evidence/appraise.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
@@ -82,6 +83,7 @@ test('gpu-swap', async () => {
   const devices = await other.collector.collectDevices(nonce);
   expect(failures(await judge(redocument(document, () => ({ devices }))))).toEqual([
     'cpu: cpu.binding BINDING_MISMATCH',
+    'devices: devices.binding BINDING_MISMATCH',
   ]);
 });
 
@@ -90,6 +92,7 @@ test('a CPU report of another boot', async () => {
   const { cpu } = parseDocument(other.vouching.head.encoded);
   expect(failures(await judge(redocument(document, () => ({ cpu }))))).toEqual([
     'cpu: cpu.binding BINDING_MISMATCH',
+    'devices: devices.binding BINDING_MISMATCH',
   ]);
 });
 
@@ -171,12 +174,13 @@ test('the default policy refuses simulated hardware and judges no unknown measur
 
 test('tpm-only', async () => {
   const map = new Map(decodeDc(document) as ReadonlyMap<string, Dc>);
-  const record = map.get('cpu') as readonly Dc[];
-  const [label, , report, certificates] = decodeDc(record[1] as Uint8Array) as readonly Dc[];
-  const tpm = encodeDc([label!, 'tpm', report!, certificates!]);
-  map.set('cpu', [record[0]!, tpm, record[2]!]);
-  expect((await judge(encodeDc(map))).decision).toBe('refused');
-  expect(failures(await judge(encodeDc(map)))[0]).toMatch(/PLATFORM_NOT_ALLOWED$/);
+  const [type, , indicator] = map.get('cpu') as readonly Dc[];
+  const pcrs = { hash: 'sha256', values: new Map([[0, new Uint8Array(32)]]) } as const;
+  const quote = { message: new Uint8Array(145), signature: new Uint8Array(70), pcrs, certificates: [] };
+  map.set('cpu', [type!, encodeCpu({ platform: 'gcp-vtpm', tpm: quote }), indicator!]);
+  const verdict = await judge(encodeDc(map));
+  expect(verdict.decision).toBe('refused');
+  expect(failures(verdict)).toContain('cpu: cpu.platform PLATFORM_NOT_ALLOWED');
 });
 
 test('low-vmpl', async () => {
@@ -249,7 +253,12 @@ describe('stale-collateral', () => {
 
   test('withholding the CRL is refused where the policy requires one', async () => {
     if (SIMULATED_POLICY.cpu.snp === 'refused') throw new Error('the simulated policy takes SNP');
-    const policy = policyOf({ cpu: { snp: { ...SIMULATED_POLICY.cpu.snp, revocation: 'required' } } });
+    const policy = policyOf({
+      cpu: {
+        ...SIMULATED_POLICY.cpu,
+        snp: { ...SIMULATED_POLICY.cpu.snp, revocation: 'required' },
+      },
+    });
     const verdict = await judge(document, { policy, collateral: { ...world.collateral, crls: [] } });
     expect(failures(verdict)).toContain('cpu: cpu.revocation COLLATERAL_MISSING');
   });

@@ -120,10 +120,18 @@ describe('the tier', () => {
   test('is no more than a warning without a nonce, in debug mode or for any software', async () => {
     const optional = await tierOf(world, { nonce: 'optional' }, false);
     expect(optional).toMatchObject({ decision: 'accepted', tier: 'warning' });
-    const any = await tierOf(world, { cpu: { snp: { ...snp, measurements: 'any' } } }, true);
+    const any = await tierOf(
+      world,
+      { cpu: { ...SIMULATED_POLICY.cpu, snp: { ...snp, measurements: 'any' } } },
+      true,
+    );
     expect(any).toMatchObject({ decision: 'accepted', tier: 'warning' });
     const debugged = await makeWorld({ hardware: { debug: true } });
-    const debug = await tierOf(debugged, { cpu: { snp: { ...snp, debug: 'accepted' } } }, true);
+    const debug = await tierOf(
+      debugged,
+      { cpu: { ...SIMULATED_POLICY.cpu, snp: { ...snp, debug: 'accepted' } } },
+      true,
+    );
     expect(debug).toMatchObject({ decision: 'accepted', tier: 'warning' });
   });
 });
@@ -133,6 +141,7 @@ describe('withheld collateral hides nothing', () => {
 
   test('a forged report is refused, not merely unjudged', async () => {
     const { cpu } = parseDocument(genuineDocument());
+    if (cpu.platform !== 'snp') throw new Error('simulated hardware is SNP');
     const report = Uint8Array.from(cpu.report);
     report[0x2a0] = (report[0x2a0] ?? 0) ^ 1;
     const forged = redocument(genuineDocument(), () => ({ cpu: { ...cpu, report } }));

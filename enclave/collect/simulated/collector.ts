@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { NO_COLLATERAL, type Collateral } from '../../../attestation/collateral.ts';
+import type { SnpEvidence } from '../../../attestation/evidence/evidence.ts';
 import type { Collector } from '../collector.ts';
 import { issueSimulatedCrl } from './crl.ts';
 import { createSimulatedGpu } from './nvidia.ts';
@@ -19,11 +20,18 @@ export interface SimulatedCollectorOptions extends Omit<SimulatedSnpOptions, 'no
   readonly gpuDelayMs?: number;
 }
 
+/** A simulated chip is one of SEV-SNP. */
+export interface SimulatedCollector extends Collector {
+  collectCpu(reportData: Uint8Array): Promise<SnpEvidence>;
+}
+
 /**
  * Hardware that is not there: evidence in the real formats, minted under published roots. It protects nothing, and
  * the verifier says so because of the roots. Each collector is another machine, with keys of its own.
  */
-export async function createSimulatedCollector(options: SimulatedCollectorOptions = {}): Promise<Collector> {
+export async function createSimulatedCollector(
+  options: SimulatedCollectorOptions = {},
+): Promise<SimulatedCollector> {
   const { gpus: count = 1, now = () => new Date(), cpuDelayMs = 0, gpuDelayMs = 0 } = options;
   if (!Number.isInteger(count) || count < 0 || count > MAX_GPUS) {
     throw new RangeError(`between 0 and ${MAX_GPUS} GPUs can be simulated`);

@@ -73,7 +73,7 @@ describe('connect', () => {
   test('missing reference values are not judged', async () => {
     const { cpu } = SIMULATED_POLICY;
     if (cpu.snp === 'refused') throw new Error('the simulated policy takes SNP');
-    const policy: Policy = { ...SIMULATED_POLICY, cpu: { snp: { ...cpu.snp, measurements: [] } } };
+    const policy: Policy = { ...SIMULATED_POLICY, cpu: { ...cpu, snp: { ...cpu.snp, measurements: [] } } };
     expect((await errorOf(open({ policy }))).code).toBe('EVIDENCE_NOT_JUDGED');
   });
 

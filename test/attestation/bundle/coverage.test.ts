@@ -1,0 +1,82 @@
+import { describe, expect, test } from '@jest/globals';
+import { appraiseBundle } from '../../../attestation/appraise.ts';
+import type { Platform } from '../../../attestation/evidence/evidence.ts';
+import { contextFor, type MintedPlatform } from '../../support/evidenceDocument.ts';
+import {
+  machineOn,
+  mintAzureSnp,
+  mintAzureTdx,
+  mintNitro,
+  mintNitroTpm,
+  mintSnp,
+  mintTdx,
+  mintTpm,
+} from '../../support/platforms.ts';
+import { failures, issueBundle, makeWorld } from '../../support/world.ts';
+
+// A receipt is covered only by later evidence of the machine whose evidence it cites: on every platform two documents
+// of one instance that two machines of one vendor made are refused.
+
+const REPORT_ID = 0x140;
+const PPID = new Uint8Array(16).fill(0x99);
+
+/** Another machine of the same vendor. */
+const OTHERS: Readonly<Record<Platform, () => Promise<MintedPlatform>>> = {
+  snp: async () => {
+    const machine = await mintSnp();
+    const collectCpu = async (reportData: Uint8Array) => {
+      const report = await machine.report(reportData, (view) => view.setUint8(REPORT_ID, 1));
+      return { ...(await machine.collectCpu(reportData)), report };
+    };
+    return { ...machine, collectCpu };
+  },
+  tdx: () => mintTdx(PPID),
+  nitro: async () => withModule(await mintNitro(), 'i-0fedcba9876543210-enc0fedcba987654321'),
+  'azure-snp': async () => {
+    const machine = await mintAzureSnp();
+    const edit = (report: DataView) => report.setUint8(REPORT_ID, 1);
+    return { ...machine, collectCpu: (reportData) => machine.collect(reportData, { edit }) };
+  },
+  'azure-tdx': () => mintAzureTdx(PPID),
+  'gcp-vtpm': () => mintTpm('gcp-vtpm'),
+  nitrotpm: async () => withModule(await mintNitroTpm(), 'i-0fedcba9876543210-tpm0000000000000000'),
+  tpm: () => mintTpm('tpm'),
+};
+
+function withModule(machine: Awaited<ReturnType<typeof mintNitro>>, module_id: string): MintedPlatform {
+  return { ...machine, collectCpu: (user_data) => machine.mint({ user_data, module_id }) };
+}
+
+/** Failures of the coverage of a receipt that cites evidence of one machine and is covered by evidence of another. */
+async function coverageFailures(citing: MintedPlatform, covering: MintedPlatform) {
+  let current = citing;
+  const world = await makeWorld({
+    collector: {
+      name: 'minted',
+      collectDevices: () => Promise.resolve([]),
+      collectCpu: (reportData) => current.collectCpu(reportData),
+      collateral: () => Promise.resolve(citing.collateral),
+    },
+  });
+  current = covering;
+  const { bundle } = await issueBundle(world);
+  await world.vouching.stop();
+  const { verdict } = await appraiseBundle(bundle, {}, contextFor(citing));
+  const failed = failures(verdict);
+  expect(failed.filter((failure) => /^(?:cited|covering) cpu/.test(failure))).toEqual([]);
+  return failed.filter((failure) => failure.startsWith('log:'));
+}
+
+describe.each(Object.entries(OTHERS))('%s', (platform, mintOther) => {
+  test('evidence of the same machine covers', async () => {
+    const machine = await machineOn(platform as Platform);
+    expect(await coverageFailures(machine, machine)).toEqual([]);
+  });
+
+  test('evidence of another machine does not', async () => {
+    const machine = await machineOn(platform as Platform);
+    expect(await coverageFailures(machine, await mintOther())).toEqual([
+      'log: log.covering CHECKPOINT_MISMATCH',
+    ]);
+  });
+});
