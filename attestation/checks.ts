@@ -35,6 +35,9 @@ export const CHECKS = {
   // The devices.
   'devices.count': 'The number and kind of devices is what the policy demands.',
   'devices.distinct': 'No device is listed twice.',
+  'devices.binding': 'The CPU report commits to exactly these device reports and certificates.',
+  'devices.mode': 'All devices are in one mode.',
+  'devices.topology': 'The GPUs and switches name each other as one machine.',
   'device.format': 'The device report follows its format.',
   'device.chain': 'The certificates lead to the pinned key of the device vendor and are in date.',
   'device.revocation': 'The vendor has not revoked the certificates.',
@@ -45,7 +48,16 @@ export const CHECKS = {
   'device.identity': 'The device is one that the policy allows.',
   'device.driver-reference': 'The reference values of the driver are genuine and for this driver.',
   'device.vbios-reference': 'The reference values of the VBIOS are genuine and for this VBIOS.',
+  'device.reference-revocation': 'The vendor has not revoked the signers of the reference values.',
   'device.measurements': 'The device runs the firmware and driver that the vendor published.',
+  // Answers of NVIDIA's attestation service: another party's word, never a substitute for the checks of a device.
+  'token.format': 'The answer of the attestation service follows its format.',
+  'token.signature': 'The attestation service signed each token.',
+  'token.time': 'Each token is in date at the judged time.',
+  'token.nonce': 'Each token was made for your nonce.',
+  'token.submodules': 'The overall token names exactly the tokens of the devices.',
+  'token.result': 'The attestation service found each device good.',
+  'token.devices': 'The tokens are of the devices that were sent, in the state that the policy demands.',
   // The receipt and its log (DESIGN sections 5 and 6).
   'bundle.format': 'The bundle is canonical and has only known parts.',
   'receipt.format': 'The receipt is canonical and has only known claims.',

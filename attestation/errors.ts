@@ -19,6 +19,10 @@ export const REFUSALS = {
   CERT_EXPIRED:
     'A certificate is outside its validity window at the judged time. Ask for evidence under a current certificate.',
   CERT_REVOKED: 'A certificate is revoked by its issuer. Do not trust the device.',
+  CERT_ON_HOLD:
+    'A certificate is on hold: its issuer has suspended it. Wait, or accept holds in the policy for tests of pre-release software.',
+  CERT_STATUS_UNKNOWN:
+    'The responder does not know a certificate. Do not rely on what it signed; ask its issuer.',
   CERT_MISSING: 'A certificate of the chain is missing. Supply the full chain.',
   UNTRUSTED_ROOT: 'The chain does not end in a pinned root key. Do not trust the device.',
   UNTRUSTED_KEY: 'The signing key is not endorsed by anything this policy trusts.',
@@ -67,6 +71,12 @@ export const REFUSALS = {
   FIRMWARE_ID_MISMATCH: 'The device certificate endorses other firmware than the report states.',
   DEVICE_COUNT_MISMATCH: 'The number or kind of devices is not what the policy demands.',
   DEVICE_DUPLICATE: 'One device is listed more than once.',
+  TOPOLOGY_MISMATCH:
+    'The GPUs and switches do not name each other as one machine. Ask the operator which devices are in it.',
+  TOKEN_RESULT_NEGATIVE:
+    'The attestation service itself says that the device did not pass. Treat it as refused.',
+  TOKEN_SUBMODULE_MISMATCH:
+    'The tokens of the devices are not those that the overall token names. Ask for the complete answer of the service.',
   DEVICE_MODE_FORBIDDEN: 'A device is in a mode that the policy forbids.',
   DEVICE_NOT_ALLOWED: 'The device is not on the list of identities that the policy allows.',
   PLATFORM_NOT_ALLOWED: 'The policy does not name this CPU platform.',

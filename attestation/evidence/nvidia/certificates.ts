@@ -12,6 +12,8 @@ export interface PinnedChain {
   readonly leaf: Certificate;
   /** The certificate above the leaf. */
   readonly issuer: Certificate;
+  /** All of them, leaf first, root last. */
+  readonly certificates: readonly Certificate[];
   readonly anchor: Anchor;
 }
 
@@ -39,7 +41,7 @@ export async function verifyPinnedChain(
   }
   await verifyChain(certificates, options);
   checkSigner(leaf);
-  return { leaf, issuer, anchor };
+  return { leaf, issuer, certificates, anchor };
 }
 
 /** An authority, or an OCSP responder of the same issuer (extended key usage), must not pass as signer. */

@@ -13,7 +13,11 @@ export const FIELD = {
   projectSku: 18,
   firmwareId: 20,
   protectedPcie: 21,
+  /** GPU: PDI of the switch at the far end of each link; switch: its own PDI. */
+  switchPdis: 22,
   lockStatus: 25,
+  gpuPdis: 26,
+  systemEnableStatus: 33,
   opaqueVersion: 34,
   chipInfo: 35,
   featureFlag: 36,
@@ -55,9 +59,9 @@ const KNOWN: Readonly<Record<'gpu' | 'switch', ReadonlyMap<number, Lengths>>> = 
   gpu: new Map([
     ...SHARED,
     [FIELD.vbiosVersion, exactly(8)],
-    [22, exactly(144)],
+    [FIELD.switchPdis, exactly(144)],
     [32, ANY],
-    [33, exactly(2)],
+    [FIELD.systemEnableStatus, exactly(2)],
     [FIELD.opaqueVersion, exactly(2)],
     [FIELD.chipInfo, TEXT],
     [FIELD.featureFlag, exactly(2)],
@@ -65,10 +69,10 @@ const KNOWN: Readonly<Record<'gpu' | 'switch', ReadonlyMap<number, Lengths>>> = 
   switch: new Map([
     ...SHARED,
     [FIELD.vbiosVersion, TEXT],
-    [22, exactly(8)],
+    [FIELD.switchPdis, exactly(8)],
     [24, exactly(2)],
     [FIELD.lockStatus, exactly(2)],
-    [26, exactly(128)],
+    [FIELD.gpuPdis, exactly(128)],
     [27, ANY],
   ]),
 };

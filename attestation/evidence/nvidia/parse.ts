@@ -1,4 +1,4 @@
-import { toHex } from '../../bytes/bytes.ts';
+import { isZero, toHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
 import { FIELD, parseOpaque, requireField, requireText, requireU16, type OpaqueFields } from './opaque.ts';
 import { parseTranscript, type Transcript } from './spdm.ts';
@@ -17,6 +17,12 @@ export interface GpuReport extends CommonReport {
   readonly kind: 'gpu';
   readonly chip: GpuChip;
   readonly mode: DeviceMode;
+  /** Version of the opaque data; 0 does not state the mode. */
+  readonly opaqueVersion: number;
+  /** SYS_ENABLE_STATUS of Blackwell, whose meaning is not published: for people to read. */
+  readonly systemEnableStatus: Uint8Array | undefined;
+  /** PDIs of the switches that its active links lead to, in hex as the switches write them, each once. */
+  readonly switchPdis: readonly string[];
   readonly driverVersion: string;
   readonly vbiosVersion: string;
   readonly project: string;
@@ -32,6 +38,10 @@ export interface SwitchReport extends CommonReport {
   readonly kind: 'switch';
   readonly biosVersion: string;
   readonly locked: boolean;
+  /** Its own PDI in hex; undefined where it does not state one. */
+  readonly pdi: string | undefined;
+  /** PDIs of the GPUs at its ports, in hex, each once. */
+  readonly gpuPdis: readonly string[];
 }
 
 export type DeviceReport = GpuReport | SwitchReport;
@@ -41,6 +51,9 @@ export type GpuChip = 'GH100' | 'GB100' | 'GB20X';
 const GPU_CHIPS: Readonly<Record<string, GpuChip>> = { '8001': 'GH100', a001: 'GB100', b001: 'GB20X' };
 const MODES: readonly DeviceMode[] = ['spt', 'mpt', 'ppcie'];
 const NEWEST_OPAQUE_VERSION = 1;
+/** Per-device identifier: names a GPU or a switch within its machine. */
+const PDI_BYTES = 8;
+const GPUS_OF_SWITCH = 8;
 const ON = 0xaa;
 const OFF = 0x55;
 
@@ -54,11 +67,15 @@ export function parseDeviceReport(bytes: Uint8Array, kind: 'gpu' | 'switch'): De
 
 function gpuReport(common: CommonReport): GpuReport {
   const { fields } = common;
+  const opaqueVersion = readOpaqueVersion(fields);
   return {
     ...common,
     kind: 'gpu',
     chip: readChip(fields),
-    mode: readMode(fields),
+    mode: readMode(fields, opaqueVersion),
+    opaqueVersion,
+    systemEnableStatus: fields.get(FIELD.systemEnableStatus),
+    switchPdis: readLinks(fields),
     driverVersion: requireText(fields, FIELD.driverVersion),
     vbiosVersion: vbiosText(requireField(fields, FIELD.vbiosVersion)),
     project: requireText(fields, FIELD.project),
@@ -73,7 +90,34 @@ function switchReport(common: CommonReport): SwitchReport {
   const { fields } = common;
   const biosVersion = requireText(fields, FIELD.vbiosVersion);
   const lock = toHex(requireField(fields, FIELD.lockStatus));
-  return { ...common, kind: 'switch', biosVersion, locked: lock === '0100' };
+  const pdi = fields.get(FIELD.switchPdis);
+  return {
+    ...common,
+    kind: 'switch',
+    biosVersion,
+    locked: lock === '0100',
+    pdi: pdi && toHex(pdi),
+    gpuPdis: readPorts(fields),
+  };
+}
+
+/** A GPU writes the PDI of a switch in the other byte order than the switch does; zeros mean an inactive link. */
+function readLinks(fields: OpaqueFields): readonly string[] {
+  const links = fields.get(FIELD.switchPdis) ?? new Uint8Array(0);
+  return distinctPdis(links).map((pdi) => toHex(pdi.toReversed()));
+}
+
+/** The PDIs of eight GPUs; the rest of the field maps ports to them and is not needed. */
+function readPorts(fields: OpaqueFields): readonly string[] {
+  const ports = fields.get(FIELD.gpuPdis) ?? new Uint8Array(0);
+  return distinctPdis(ports.subarray(0, GPUS_OF_SWITCH * PDI_BYTES)).map(toHex);
+}
+
+function distinctPdis(bytes: Uint8Array): readonly Uint8Array[] {
+  const pdis = Array.from({ length: bytes.length / PDI_BYTES }, (_, i) =>
+    bytes.subarray(i * PDI_BYTES, (i + 1) * PDI_BYTES),
+  ).filter((pdi) => !isZero(pdi));
+  return [...new Map(pdis.map((pdi) => [toHex(pdi), pdi])).values()];
 }
 
 function readChip(fields: OpaqueFields): GpuChip {
@@ -83,22 +127,28 @@ function readChip(fields: OpaqueFields): GpuChip {
   return chip;
 }
 
-/**
- * Version 1 of the opaque data states the mode. Before it there were only single passthrough and, on Hopper,
- * protected PCIe with a byte of its own; a device that says both and differently is refused.
- */
-function readMode(fields: OpaqueFields): DeviceMode {
-  const protectedPcie = fields.has(FIELD.protectedPcie) && readSwitch(fields, FIELD.protectedPcie);
+/** Firmware that does not state the version means version 0. */
+function readOpaqueVersion(fields: OpaqueFields): number {
   const version = fields.has(FIELD.opaqueVersion) ? requireU16(fields, FIELD.opaqueVersion) : 0;
   if (version > NEWEST_OPAQUE_VERSION) {
     throw new Refusal('UNSUPPORTED', `opaque data of version ${version} is not supported`);
   }
+  return version;
+}
+
+/**
+ * Version 1 of the opaque data states the mode. Before it there were only single passthrough and, on Hopper,
+ * protected PCIe with a byte of its own; a device that says both and differently is refused.
+ */
+function readMode(fields: OpaqueFields, version: number): DeviceMode {
+  const protectedPcie = fields.has(FIELD.protectedPcie) ? readSwitch(fields, FIELD.protectedPcie) : undefined;
   if (version === 0) return protectedPcie ? 'ppcie' : 'spt';
   const flag = requireU16(fields, FIELD.featureFlag);
   const mode = MODES[flag];
   if (!mode) throw new Refusal('UNSUPPORTED', `feature flag ${flag} is not known`);
-  if (protectedPcie && mode !== 'ppcie') {
-    throw new Refusal('MALFORMED', `protected PCIe is on and the feature flag says ${mode}`);
+  if (protectedPcie !== undefined && protectedPcie !== (mode === 'ppcie')) {
+    const stated = protectedPcie ? 'on' : 'off';
+    throw new Refusal('MALFORMED', `protected PCIe is ${stated} and the feature flag says ${mode}`);
   }
   return mode;
 }

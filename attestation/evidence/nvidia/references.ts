@@ -1,4 +1,5 @@
 import { Refusal } from '../../errors.ts';
+import { OcspLibrary } from '../../x509/ocspLibrary.ts';
 import { driverRimId, vbiosRimId, verifyRim, type VerifiedRim } from './rim.ts';
 import type { VerifiedDevice, VerifyOptions } from './verify.ts';
 
@@ -14,16 +15,22 @@ export interface DeviceReferences {
 }
 
 /**
- * The manifests of one appraisal, each verified at most once: eight GPUs of one kind need the same two. Never
- * refuses: a manifest that does not verify is a value.
+ * What the vendor says about the devices of one appraisal: manifests, each verified at most once, for eight GPUs of
+ * one kind need the same two, and answers on revocation. Never refuses: what does not verify is a value.
  */
 export class ReferenceLibrary {
+  readonly ocspResponses: OcspLibrary;
   readonly #rims: ReadonlyMap<string, Uint8Array>;
   readonly #options: VerifyOptions;
   readonly #verified = new Map<string, Promise<DeviceReference>>();
 
-  /** `rims` by id; ids that no device needs are never read. */
-  constructor(rims: ReadonlyMap<string, Uint8Array>, options: VerifyOptions) {
+  /** `rims` by id; ids that no device needs are never read. `ocspResponses` in DER, of any responder. */
+  constructor(
+    rims: ReadonlyMap<string, Uint8Array>,
+    options: VerifyOptions,
+    ocspResponses: readonly Uint8Array[] = [],
+  ) {
+    this.ocspResponses = new OcspLibrary(ocspResponses);
     this.#rims = rims;
     this.#options = options;
   }

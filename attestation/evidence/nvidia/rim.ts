@@ -1,4 +1,5 @@
 import type { Anchor } from '../../anchors.ts';
+import type { Certificate } from '../../x509/certificate.ts';
 import { verifyPinnedChain } from './certificates.ts';
 import type { DeviceReport } from './parse.ts';
 import { parseManifest, type Manifest } from './swid.ts';
@@ -13,6 +14,8 @@ declare const verified: unique symbol;
 /** A reference integrity manifest that NVIDIA signed. Whether it is for a device is judged by `appraiseDevice`. */
 export interface VerifiedRim extends Manifest {
   readonly [verified]: true;
+  /** Signer, L3, CA, root. */
+  readonly chain: readonly Certificate[];
   readonly anchor: Anchor;
 }
 
@@ -22,14 +25,14 @@ export interface VerifiedRim extends Manifest {
  */
 export async function verifyRim(xml: Uint8Array, options: VerifyOptions): Promise<VerifiedRim> {
   const envelope = readEnvelopedSignature(xml);
-  const { leaf, anchor } = await verifyPinnedChain(
+  const { leaf, certificates, anchor } = await verifyPinnedChain(
     envelope.certificates,
     'nvidia-rim',
     CHAIN_LENGTH,
     options,
   );
   await verifyEnvelopedSignature(envelope, leaf.spki, options.crypto);
-  return { ...parseManifest(envelope.content), anchor } as VerifiedRim;
+  return { ...parseManifest(envelope.content), chain: certificates, anchor } as VerifiedRim;
 }
 
 /** Board of every LS10: its report names none. */

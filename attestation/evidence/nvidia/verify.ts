@@ -3,6 +3,7 @@ import { equalBytes, toHex } from '../../bytes/bytes.ts';
 import type { CryptoProvider, SignatureScheme } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import { atCheck } from '../../verdict/steps.ts';
+import type { Certificate } from '../../x509/certificate.ts';
 import type { DeviceEvidence } from '../evidence.ts';
 import { chipOf, firmwareIdOf, verifyPinnedChain, type ChipName } from './certificates.ts';
 import { parseDeviceReport, type DeviceReport } from './parse.ts';
@@ -31,6 +32,8 @@ export interface VerifiedDevice {
   readonly kind: DeviceEvidence['kind'];
   readonly report: DeviceReport;
   readonly chip: ChipName;
+  /** Leaf, boot ROM, provisioner, identity, root. */
+  readonly chain: readonly Certificate[];
   /** Serial of the leaf; as a decimal number the UEID. */
   readonly serial: Uint8Array;
   /** Serial of the boot ROM certificate; without its first byte the PDI of the device. */
@@ -51,10 +54,17 @@ export async function verifyDevice(
   const { crypto, now, anchors, nonce } = options;
   const report = await atCheck('device.format', () => parseDeviceReport(bytes, kind));
   const device = await atCheck('device.chain', async () => {
-    const chain = { crypto, now, anchors };
-    const { leaf, issuer, anchor } = await verifyPinnedChain(encoded, 'nvidia-device', CHAIN_LENGTH, chain);
+    const pinned = await verifyPinnedChain(encoded, 'nvidia-device', CHAIN_LENGTH, { crypto, now, anchors });
+    const { leaf, issuer, certificates: chain, anchor } = pinned;
     const chip = checkedChip(chipOf(leaf), report);
-    return { leaf, chip, bootRomSerial: issuer.serial, certifiedFirmwareId: firmwareIdOf(leaf), anchor };
+    return {
+      leaf,
+      chip,
+      chain,
+      bootRomSerial: issuer.serial,
+      certifiedFirmwareId: firmwareIdOf(leaf),
+      anchor,
+    };
   });
   const { leaf, ...facts } = device;
   if (!(await crypto.verify(REPORT_SIGNATURE, leaf.spki, report.signed, report.signature))) {

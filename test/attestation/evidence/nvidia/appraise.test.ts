@@ -26,6 +26,10 @@ function outcomes(checks: readonly Check[]): Partial<Record<CheckId, string>> {
   return Object.fromEntries(checks.map(({ id, result, code }) => [id, `${result} ${code}`]));
 }
 
+function minimum<Chip extends string>(chip: Chip, version: string): { chip: Chip; version: string } {
+  return { chip, version };
+}
+
 function reasonOf(checks: readonly Check[], id: CheckId): string {
   return checks.find((check) => check.id === id)?.reason ?? '';
 }
@@ -51,7 +55,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
     if (setup.driver && driverId) rims.set(driverId, folder.bytes(setup.driver));
     if (setup.vbios) rims.set(vbiosRimId(device.report), folder.bytes(setup.vbios));
     const references = await new ReferenceLibrary(rims, options).of(device);
-    return appraiseDevice(device, references, { ...PERMISSIVE, ...setup.policy }, `${kind} 0`);
+    return appraiseDevice(device, references, { ...PERMISSIVE, ...setup.policy }, `${kind} 0`).checks;
   }
 
   const both = { driver: 'driver.rim.xml', vbios: 'vbios.rim.xml' };
@@ -202,7 +206,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
     const rim = await verifyRim(switchFolder.bytes('bios.rim.xml'), switchFolder.options());
     const folder = new CaseFolder(corpus, H100);
     const device = await verifyDevice(folder.device('gpu'), folder.options());
-    const checks = appraiseDevice(device, { driver: rim, vbios: rim }, PERMISSIVE, 'gpu 0');
+    const { checks } = appraiseDevice(device, { driver: rim, vbios: rim }, PERMISSIVE, 'gpu 0');
     expect(outcomes(checks)['device.driver-reference']).toBe('fail PRODUCT_MISMATCH');
   });
 
@@ -236,7 +240,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
       ];
       const judged = { ...device, report: report ?? device.report };
       const references = { driver: changedDriver, vbios: changedVbios };
-      return appraiseDevice(judged, references, PERMISSIVE, 'gpu 0').at(-1)!;
+      return appraiseDevice(judged, references, PERMISSIVE, 'gpu 0').checks.at(-1)!;
     }
 
     const withIndex = (rim: VerifiedRim, index: number, active: boolean, value?: Uint8Array): VerifiedRim => {
@@ -290,7 +294,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
       const device = await verifyDevice(folder.device('gpu'), folder.options());
       const changed = { ...device, certifiedFirmwareId: new Uint8Array(48) };
       const references = { driver: undefined, vbios: { missing: 'x' } };
-      const [check] = appraiseDevice(changed, references, PERMISSIVE, 'gpu 0');
+      const [check] = appraiseDevice(changed, references, PERMISSIVE, 'gpu 0').checks;
       expect(check).toMatchObject({ id: 'device.firmware-id', code: 'FIRMWARE_ID_MISMATCH' });
     });
 
@@ -310,8 +314,100 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
       ['a newer driver', { minimumDriver: '550.90.8' }, 'device.identity', 'fail TCB_OUT_OF_DATE'],
       ['a newer branch', { minimumDriver: '1000.1' }, 'device.identity', 'fail TCB_OUT_OF_DATE'],
       ['a longer version', { minimumDriver: '550.90.7.1' }, 'device.identity', 'fail TCB_OUT_OF_DATE'],
+      [
+        'an older driver for its chip',
+        { minimumDriver: [minimum('GB100', '999.1'), minimum('GH100', '550.54')] },
+        'device.identity',
+        'pass OK',
+      ],
+      [
+        'a newer driver for its chip',
+        { minimumDriver: [minimum('GH100', '570.10')] },
+        'device.identity',
+        'fail TCB_OUT_OF_DATE',
+      ],
+      [
+        'drivers for other chips only',
+        { minimumDriver: [minimum('GB100', '550.54')] },
+        'device.identity',
+        'fail REFERENCE_VALUES_MISSING',
+      ],
+      ['its chip', { chips: ['GH100'] }, 'device.identity', 'pass OK'],
+      ['other chips', { chips: ['GB100', 'GB20X', 'LS10'] }, 'device.identity', 'fail DEVICE_NOT_ALLOWED'],
+      ['its VBIOS', { minimumVbios: [minimum('GH100', '96.00.9F.00.01')] }, 'device.identity', 'pass OK'],
+      [
+        'its VBIOS whatever the board',
+        { minimumVbios: [minimum('GH100', '96.00.9F.00')] },
+        'device.identity',
+        'pass OK',
+      ],
+      [
+        'an older VBIOS, compared in hex',
+        { minimumVbios: [minimum('GH100', '96.00.74.FF.FF')] },
+        'device.identity',
+        'pass OK',
+      ],
+      [
+        'a newer VBIOS, compared in hex',
+        { minimumVbios: [minimum('GH100', '96.00.A5.00.01')] },
+        'device.identity',
+        'fail TCB_OUT_OF_DATE',
+      ],
+      [
+        'a newer VBIOS of the board',
+        { minimumVbios: [minimum('GH100', '96.00.9F.00.02')] },
+        'device.identity',
+        'fail TCB_OUT_OF_DATE',
+      ],
+      [
+        'a VBIOS of another chip only',
+        { minimumVbios: [minimum('GB100', '97.00.00.00.00')] },
+        'device.identity',
+        'fail REFERENCE_VALUES_MISSING',
+      ],
+      [
+        'another serial beside a missing minimum',
+        { minimumVbios: [minimum('GB100', '97.00.00.00.00')], serials: ['00'] },
+        'device.identity',
+        'fail DEVICE_NOT_ALLOWED',
+      ],
+      [
+        'opaque data that states the mode',
+        { minimumOpaqueVersion: 1 },
+        'device.mode',
+        'fail EVIDENCE_INCOMPLETE',
+      ],
     ])('%s', async (_, policy, id, outcome) => {
       expect(outcomes(await appraise(H100, { ...both, policy }))[id]).toBe(outcome);
+    });
+
+    test.each([
+      ['96.10.55.00.01', 'pass OK'],
+      ['96.10.56.00.00', 'fail TCB_OUT_OF_DATE'],
+    ])('a switch of at least BIOS %s', async (version, outcome) => {
+      const policy = { minimumVbios: [minimum('LS10', version)] };
+      const checks = await appraise(LS10, { kind: 'switch', vbios: 'bios.rim.xml', policy });
+      expect(outcomes(checks)['device.identity']).toBe(outcome);
+    });
+
+    test('the device is named by serial, UEID, board and versions', async () => {
+      const checks = await appraise(H100, both);
+      const { ueid } = new CaseFolder(corpus, H100).data.facts as { ueid: string };
+      for (const text of ['53c22ba15e5d68088282da074ed9fb37aa585771', ueid, '1010 0200 882', '550.90.07']) {
+        expect(reasonOf(checks, 'device.identity')).toContain(text);
+      }
+      const refused = await appraise(H100, { ...both, policy: { serials: ['00'] } });
+      expect(reasonOf(refused, 'device.identity')).toContain(ueid);
+    });
+
+    test.each([
+      [H100, /SPT.*version 0 states no feature flag/],
+      ['gb100-575.32-device', /SPT.*SYS_ENABLE_STATUS 0707 \(not judged\)/],
+      ['gb20x-595.58.03-device', /SPT.*as its feature flag states, SYS_ENABLE_STATUS 0700/],
+    ])('the mode of %s, and what it does not say', async (id, pattern) => {
+      const reason = reasonOf(await appraise(id, {}), 'device.mode');
+      expect(reason).toMatch(pattern);
+      expect(reason).toContain('developer tools mode is not visible in the report');
     });
 
     test('a switch that is not locked', async () => {
@@ -319,7 +415,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
       const device = await verifyDevice(folder.device('switch'), folder.options());
       const unlocked = { ...device, report: { ...device.report, locked: false } } as VerifiedDevice;
       const references = { driver: undefined, vbios: { missing: 'x' } };
-      const checks = appraiseDevice(unlocked, references, PERMISSIVE, 'switch 0');
+      const { checks } = appraiseDevice(unlocked, references, PERMISSIVE, 'switch 0');
       expect(outcomes(checks)['device.mode']).toBe('fail DEVICE_MODE_FORBIDDEN');
     });
   });
@@ -331,13 +427,15 @@ describeCorpus('appraiseDeviceSet', CORPUS, (corpus) => {
   const load = async (file: string, kind: 'gpu' | 'switch') =>
     Promise.all(folder.devices(file, kind).map((device) => verifyDevice(device, folder.options())));
   const loaded = Promise.all([load('gpu_evidence.json', 'gpu'), load('switch_evidence.json', 'switch')]);
-  const policy = { gpus: exactly(8), switches: exactly(4) };
+  const policy = { gpus: exactly(8), switches: exactly(4), nvidia: PERMISSIVE };
 
   test('eight GPUs and four switches', async () => {
     const [gpus, switches] = await loaded;
     expect(outcomes(appraiseDeviceSet([...gpus, ...switches], policy))).toEqual({
       'devices.count': 'pass OK',
       'devices.distinct': 'pass OK',
+      'devices.mode': 'pass OK',
+      'devices.topology': 'pass OK',
     });
   });
 
@@ -356,6 +454,8 @@ describeCorpus('appraiseDeviceSet', CORPUS, (corpus) => {
     expect(outcomes(appraiseDeviceSet(devices, policy))).toEqual({
       'devices.count': 'pass OK',
       'devices.distinct': 'fail DEVICE_DUPLICATE',
+      'devices.mode': 'pass OK',
+      'devices.topology': 'fail TOPOLOGY_MISMATCH',
     });
   });
 
@@ -372,7 +472,16 @@ describeCorpus('appraiseDeviceSet', CORPUS, (corpus) => {
     const [gpus, switches] = await loaded;
     const other = { ...gpus[0]!, report: { ...gpus[0]!.report, mode: 'spt' } } as VerifiedDevice;
     const devices = [other, ...gpus.slice(1), ...switches];
-    expect(outcomes(appraiseDeviceSet(devices, policy))['devices.count']).toBe('fail DEVICE_MODE_FORBIDDEN');
+    expect(outcomes(appraiseDeviceSet(devices, policy))).toMatchObject({
+      'devices.count': 'pass OK',
+      'devices.mode': 'fail DEVICE_MODE_FORBIDDEN',
+    });
+  });
+
+  test('a device that did not verify leaves the topology unjudged', async () => {
+    const [gpus, switches] = await loaded;
+    const checks = appraiseDeviceSet([...gpus, ...switches.slice(1)], policy, 12);
+    expect(outcomes(checks)['devices.topology']).toBe('skip NOT_REACHED');
   });
 
   test('nonce-per-device-differs refuses each device', async () => {

@@ -13,12 +13,24 @@ export const CORPUS = 'evidence/gpu';
 /** A policy that accepts what the corpus holds, so that each refusal has the one reason of its test. */
 export const PERMISSIVE: NvidiaPolicy = {
   architectures: ['hopper', 'blackwell', 'ls10'],
+  chips: 'any',
   modes: ['spt', 'mpt', 'ppcie'],
+  minimumOpaqueVersion: 0,
+  topology: 'when-ppcie',
   minimumDriver: 'any',
+  minimumVbios: 'any',
   serials: 'any',
   firmwareId: 'when-present',
+  pinnedMeasurements: [],
   revocation: 'not-checked',
 };
+
+/** A change of a file with several devices: entries left out, copied over others, chains exchanged. */
+export interface FileChange {
+  readonly drop?: readonly number[];
+  readonly replace?: Readonly<Record<string, number>>;
+  readonly swapCertificate?: readonly [number, number];
+}
 
 export interface Change {
   readonly file?: string;
@@ -64,6 +76,13 @@ export class CaseFolder {
     return variant.change;
   }
 
+  /** What a variant changes in a file with several devices. */
+  fileChange(id: string, file: string): FileChange {
+    const change = (this.change(id) as Readonly<Record<string, FileChange | undefined>>)[file];
+    if (!change) throw new Error(`variant ${id} does not change ${file}`);
+    return change;
+  }
+
   /** Evidence of a case with one device, changed as a variant says. */
   device(kind: DeviceEvidence['kind'], change: Change = {}, chain = 'certchain.pem'): DeviceEvidence {
     const report = fromHex(this.text('report.hex').trim());
@@ -75,14 +94,26 @@ export class CaseFolder {
     };
   }
 
-  /** Evidence of a file with several devices. */
-  devices(file: string, kind: DeviceEvidence['kind']): readonly DeviceEvidence[] {
+  /** Evidence of a file with several devices, changed as a variant says. */
+  devices(
+    file: string,
+    kind: DeviceEvidence['kind'],
+    { drop = [], replace = {}, swapCertificate }: FileChange = {},
+  ): readonly DeviceEvidence[] {
     const entries = JSON.parse(this.text(file)) as { evidence: string; certificate: string }[];
-    return entries.map(({ evidence, certificate }) => ({
+    const devices = entries.map(({ evidence, certificate }) => ({
       kind,
       report: fromBase64(evidence),
       certificates: pemCertificates(new TextDecoder().decode(fromBase64(certificate))),
     }));
+    const certificatesAt = (i: number) => {
+      const [a, b] = swapCertificate ?? [i, i];
+      return devices[i === a ? b : i === b ? a : i]!.certificates;
+    };
+    return devices
+      .map((device, i) => ({ ...device, certificates: certificatesAt(i) }))
+      .map((device, i, all) => all[replace[String(i)] ?? i] ?? device)
+      .filter((_, i) => !drop.includes(i));
   }
 
   options(change: Change = {}, crypto: CryptoProvider = nodeCrypto) {

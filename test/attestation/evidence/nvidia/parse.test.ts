@@ -1,7 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { concat, fromHex, utf8 } from '../../../../attestation/bytes/bytes.ts';
-import { parseDeviceReport, type GpuReport } from '../../../../attestation/evidence/nvidia/parse.ts';
+import {
+  parseDeviceReport,
+  type GpuReport,
+  type SwitchReport,
+} from '../../../../attestation/evidence/nvidia/parse.ts';
 import { driverRimId, vbiosRimId } from '../../../../attestation/evidence/nvidia/rim.ts';
 import { refusalCode } from './corpusCases.ts';
 import { propertyRuns } from '../../../support/runs.ts';
@@ -83,6 +87,13 @@ const withField = (fields: Fields, id: number, data: Uint8Array): Parts => ({
 const withoutField = (fields: Fields, id: number): Parts => ({
   opaque: opaque(new Map([...fields].filter(([field]) => field !== id))),
 });
+const withFields = (
+  fields: Fields,
+  ...changes: readonly (readonly [number, Uint8Array | undefined])[]
+): Parts => {
+  const changed = new Map<number, Uint8Array | undefined>([...fields, ...changes]);
+  return { opaque: opaque(new Map([...changed].flatMap(([id, data]) => (data ? [[id, data]] : [])))) };
+};
 const gpu = (parts: Parts) => parseDeviceReport(report(parts), 'gpu') as GpuReport;
 
 describe('parseDeviceReport', () => {
@@ -112,13 +123,41 @@ describe('parseDeviceReport', () => {
     expect(unlocked).toMatchObject({ locked: false });
   });
 
+  test('names each switch and each GPU once, in the byte order of switches', () => {
+    const [first, second] = ['0102030405060708', '1112131415161718'];
+    const reversed = ['0807060504030201', '1817161514131211'];
+    const links = fromHex(['00'.repeat(8), reversed[0], reversed[1], reversed[0]].join(''));
+    const field = concat(links, new Uint8Array(144 - links.length));
+    expect(gpu(withField(HOPPER, 22, field)).switchPdis).toEqual([first, second]);
+    expect(gpu({}).switchPdis).toEqual([]);
+    const ports = concat(fromHex(`${second}${'00'.repeat(8)}${first}${second}`), new Uint8Array(96).fill(1));
+    const parts = withFields(SWITCH, [22, fromHex(first)], [26, ports]);
+    const parsed = parseDeviceReport(report(parts), 'switch') as SwitchReport;
+    expect(parsed.pdi).toBe(first);
+    // The second half of the field maps ports and names nothing.
+    expect(parsed.gpuPdis).toEqual([second, first, '01'.repeat(8)]);
+    const silent = parseDeviceReport(report(withoutField(SWITCH, 22)), 'switch');
+    expect(silent).toMatchObject({ pdi: undefined, gpuPdis: [] });
+  });
+
+  test('the version of the opaque data and SYS_ENABLE_STATUS', () => {
+    expect(gpu({})).toMatchObject({ opaqueVersion: 0, systemEnableStatus: undefined });
+    const parsed = gpu(withField(BLACKWELL, 33, fromHex('0700')));
+    expect(parsed).toMatchObject({ opaqueVersion: 1, systemEnableStatus: fromHex('0700') });
+  });
+
   test.each([
     ['version 0 without bytes for protected PCIe', withoutField(HOPPER, 21), 'spt'],
     ['version 0 with protected PCIe', withField(HOPPER, 21, fromHex('aa')), 'ppcie'],
     ['version 0 ignores the feature flag', withField(HOPPER, 36, fromHex('0100')), 'spt'],
     ['flag 0', { opaque: opaque(BLACKWELL) }, 'spt'],
     ['flag 1', withField(BLACKWELL, 36, fromHex('0100')), 'mpt'],
-    ['flag 2', withField(BLACKWELL, 36, fromHex('0200')), 'ppcie'],
+    ['flag 2', withFields(BLACKWELL, [21, undefined], [36, fromHex('0200')]), 'ppcie'],
+    [
+      'flag 2 with protected PCIe',
+      withFields(BLACKWELL, [21, fromHex('aa')], [36, fromHex('0200')]),
+      'ppcie',
+    ],
   ])('mode of %s', (_, parts, mode) => {
     expect(gpu(parts).mode).toBe(mode);
   });
@@ -174,6 +213,9 @@ describe('parseDeviceReport', () => {
     ['a chip SKU that is not ASCII', withField(HOPPER, 15, fromHex('c3a4'))],
     ['no feature flag in version 1', withoutField(BLACKWELL, 36)],
     ['a flag that denies protected PCIe', withField(BLACKWELL, 21, fromHex('aa'))],
+    ['a flag of protected PCIe that is off', withField(BLACKWELL, 36, fromHex('0200'))],
+    ['links of 17 switches', withField(HOPPER, 22, new Uint8Array(136))],
+    ['a SYS_ENABLE_STATUS of 4 bytes', withField(BLACKWELL, 33, new Uint8Array(4))],
     ['a signature one byte short', { signature: new Uint8Array(95) }],
     ['a byte after the signature', { signature: new Uint8Array(97) }],
     ['more than 8192 bytes', { signature: new Uint8Array(8192) }],
