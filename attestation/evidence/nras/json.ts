@@ -1,0 +1,36 @@
+import type { z } from 'zod';
+import { Refusal } from '../../errors.ts';
+import { JsonError, parseStrictJson } from '../../json/strict.ts';
+
+/** Strict JSON: two equal names in one object would be read differently by two verifiers. */
+export function parseJson(bytes: Uint8Array, what: string): unknown {
+  try {
+    return parseStrictJson(bytes);
+  } catch (error) {
+    if (error instanceof JsonError) throw new Refusal('MALFORMED', `${what} ${error.message}`);
+    throw error;
+  }
+}
+
+/** The value in the shape; refuses another as `MALFORMED`, naming the first place and no text of the value. */
+export function readShape<T extends z.ZodType>(shape: T, value: unknown, what: string): z.infer<T> {
+  const result = shape.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const path = issue?.path.map((part) => String(part).slice(0, 60)).join('/') ?? '';
+  throw new Refusal('MALFORMED', `${what}: ${issue?.code ?? 'wrong'} at ${quoted(path)}`);
+}
+
+/** Text of others for a reason: bounded, in quotes, control characters escaped. */
+export function quoted(text: string): string {
+  return JSON.stringify(bounded(text));
+}
+
+/** The same for any JSON value, as JSON. */
+export function shown(value: unknown): string {
+  return value === undefined ? 'absent' : bounded(JSON.stringify(value));
+}
+
+function bounded(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
