@@ -1,6 +1,7 @@
 import type { Decision } from '../../attestation/verdict/verdict.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ClientError, type ClientErrorCode } from '../client/errors.ts';
+import { CollateralError } from '../collateral/errors.ts';
 
 /** Exit codes; scripts rely on them. */
 export const EXIT = {
@@ -52,6 +53,9 @@ export function describeError(error: unknown): CliError | undefined {
   if (error instanceof CliError) return error;
   if (error instanceof ClientError) {
     return new CliError(CLIENT_EXITS[error.code], `${error.code}: ${error.message}`, error.advice);
+  }
+  if (error instanceof CollateralError) {
+    return new CliError(EXIT.unreadable, `${error.code}: ${error.message}`, error.advice);
   }
   if (error instanceof Refusal) {
     const exit = error.code === 'POLICY_INVALID' ? EXIT.misuse : EXIT.unreadable;

@@ -1,12 +1,9 @@
 import type { Command } from 'commander';
-import { parseBundle } from '../../attestation/bundle/bundle.ts';
-import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
+import type { Collateral } from '../../attestation/collateral.ts';
 import { DEFAULT_POLICY, SIMULATED_POLICY } from '../../attestation/policy/defaults.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
-import { parseAttestation } from '../client/attestation.ts';
+import { readCollateral } from './collateralInput.ts';
 import { CliError, EXIT } from './exit.ts';
-import { readInput } from './files.ts';
-import { kindOf } from './material.ts';
 import { readPolicy } from './policyFile.ts';
 
 /** Options by which every command that judges is told what to accept. */
@@ -28,7 +25,7 @@ export function addJudgingOptions(command: Command): Command {
     )
     .option(
       '--collateral <file...>',
-      'further vendor statements: a CRL in DER, a bundle, or an attestation answer',
+      'further vendor statements: a file of `collateral fetch`, certificates, CRLs, OCSP responses, TCB info and identities with their signers, a bundle, or an attestation answer',
     );
 }
 
@@ -41,18 +38,6 @@ export async function policyOf({ policy, allowSimulated = false }: JudgingFlags)
   return allowSimulated ? SIMULATED_POLICY : DEFAULT_POLICY;
 }
 
-export async function collateralOf({ collateral: files = [] }: JudgingFlags): Promise<Collateral> {
-  const read = await Promise.all(files.map(readCollateral));
-  return read.reduce(mergeCollateral, NO_COLLATERAL);
-}
-
-const DER_SEQUENCE = 0x30;
-
-async function readCollateral(path: string): Promise<Collateral> {
-  const bytes = await readInput(path);
-  if (bytes[0] === DER_SEQUENCE) return { ...NO_COLLATERAL, crls: [bytes] };
-  const kind = kindOf(bytes);
-  if (kind === 'attestation') return parseAttestation(bytes).collateral;
-  if (kind === 'bundle') return parseBundle(bytes).collateral;
-  throw new CliError(EXIT.unreadable, `${path} holds no collateral that is known here`);
+export function collateralOf({ collateral: files = [] }: JudgingFlags): Promise<Collateral> {
+  return readCollateral(files);
 }

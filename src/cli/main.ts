@@ -34,9 +34,19 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./verify.ts')).verifyCommand(),
   },
   {
+    name: 'verify-token',
+    summary: 'judge the word of NVIDIA’s attestation service on devices',
+    load: async () => (await import('./token.ts')).tokenCommand(),
+  },
+  {
     name: 'inspect',
     summary: 'show what a file says; nothing is verified',
     load: async () => (await import('./inspect.ts')).inspectCommand(),
+  },
+  {
+    name: 'collateral',
+    summary: 'fetch and show what vendors say about evidence',
+    load: async () => (await import('./collateral.ts')).collateralCommand(),
   },
   {
     name: 'policy',

@@ -1,5 +1,6 @@
 import { RECORD_TYPE } from '../../attestation/receipt/receipt.ts';
 import { REPORT_BYTES } from '../../attestation/evidence/snp/parse.ts';
+import { looksLikeCollateralFile } from '../collateral/file.ts';
 
 /** Kinds of files that the commands know, by their first look; none is trusted or even parsed yet. */
 export type MaterialKind =
@@ -12,6 +13,7 @@ export type MaterialKind =
   | 'checkpoint'
   | 'snp-report'
   | 'device-report'
+  | 'collateral'
   | 'unknown';
 
 export const KIND_NAMES: Readonly<Record<MaterialKind, string>> = {
@@ -24,6 +26,7 @@ export const KIND_NAMES: Readonly<Record<MaterialKind, string>> = {
   checkpoint: 'checkpoint',
   'snp-report': 'AMD SEV-SNP report',
   'device-report': 'NVIDIA device report',
+  collateral: 'collateral file',
   unknown: 'unknown file',
 };
 
@@ -43,6 +46,7 @@ const LOOKS: readonly (readonly [MaterialKind, (bytes: Buffer) => boolean])[] = 
   ['device-report', (bytes) => SPDM_REQUEST.every((byte, i) => bytes[i] === byte)],
   ['record', (bytes) => bytes[0] === COSE_SIGN1_TAG && bytes.includes(RECORD_TYPE)],
   ['receipt', (bytes) => bytes[0] === COSE_SIGN1_TAG],
+  ['collateral', looksLikeCollateralFile],
   [
     'document',
     (bytes) => isCborMap(bytes) && bytes.includes(DOCUMENT_LABEL) && !bytes.includes(BUNDLE_LABEL),
