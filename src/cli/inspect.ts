@@ -3,63 +3,146 @@ import { parseBundle } from '../../attestation/bundle/bundle.ts';
 import { fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
 import { parseDeviceReport } from '../../attestation/evidence/nvidia/parse.ts';
-import { parseSnpReport } from '../../attestation/evidence/snp/parse.ts';
 import { parseAttestation } from '../client/attestation.ts';
+import { describeCollateral } from '../collateral/describe.ts';
+import { parseCollateralFile } from '../collateral/file.ts';
+import { statementSection } from './collateralText.ts';
 import { newCommand } from './command.ts';
-import { CliError, EXIT } from './exit.ts';
+import { CliError, describeError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { deviceSection, documentSections, snpSections, type Section } from './inspectEvidence.ts';
+import { deviceSection, documentSections } from './inspectEvidence.ts';
+import { EVIDENCE_SECTIONS } from './inspectRaw.ts';
 import { bundleSections, checkpointSection, receiptSections, recordSection } from './inspectReceipt.ts';
-import { KIND_NAMES, kindOf, type MaterialKind } from './material.ts';
-import { printable, stdout, wrap } from './terminal.ts';
+import { shortened, type Section } from './inspectSection.ts';
+import { unknownText } from './inspectUnknown.ts';
+import type { EvidenceKind } from './materialEvidence.ts';
+import { recognise, type Recognised, type ShownKind } from './materialRecognition.ts';
+import { printSection } from './sectionText.ts';
+import { printable, stdout, wrap, type Terminal } from './terminal.ts';
 
 const EXAMPLES = [
   ['what a bundle says', 'vouchsafe inspect bundle.cbor'],
+  ['a quote, a certificate chain, a boot log: recognised by what is in it', 'vouchsafe inspect quote.bin'],
   ['one value, for a script', "vouchsafe inspect bundle.cbor --json | jq '.sections[0]'"],
 ] as const;
 
+const FORMATS = `
+Recognised by content, also as hex or base64 text:
+  ours      bundle, attestation answer, evidence document, receipt, record,
+            checkpoint, policy, collateral
+  AMD       SEV-SNP report, extended report, MSG_REPORT_RSP,
+            certificates of an Azure host (THIM)
+  Intel     TDX and SGX quotes, TCB info, enclave identity
+  AWS       attestation documents of Nitro Enclaves and NitroTPM
+  Azure     HCL report
+  TPM 2.0   TPMS_ATTEST of a quote, TPMT_PUBLIC, TPMT_SIGNATURE
+  NVIDIA    device report
+  others    boot logs (TCG2, SHA-1, CCEL, dstack), CCEL table,
+            X.509 certificates, CRLs and public keys (DER or PEM)`;
+
 export function inspectCommand(): Command {
   return newCommand('inspect', 'Show what a file says. Nothing is verified', EXAMPLES)
-    .argument(
-      '<file>',
-      'bundle, attestation answer, evidence document, receipt, record, checkpoint or raw report',
-    )
+    .argument('<file>', 'evidence, certificates, collateral or any file of ours')
     .option('--json', 'print the values as JSON')
+    .addHelpText('after', FORMATS)
     .action(runInspect);
 }
 
 async function runInspect(path: string, { json = false }: { readonly json?: boolean }): Promise<void> {
-  const bytes = await readInput(path);
-  const kind = kindOf(bytes);
-  const sections = sectionsOf(kind, bytes, path);
-  if (json) stdout.json({ kind, verified: false, sections: sections.map(toJson) });
-  else print(kind, path, sections);
+  const inspection = inspectBytes(await readInput(path), path);
+  if (json) stdout.line(inspectionJson(inspection));
+  else printInspection(stdout, inspection, path);
 }
 
-function toJson({ title, rows }: Section) {
-  return { title, ...Object.fromEntries(rows) };
+/** What a file is and what it says of itself. */
+export interface Inspection {
+  readonly kind: ShownKind;
+  readonly name: string;
+  readonly encoding: Recognised['encoding'];
+  readonly sections: readonly Section[];
 }
 
-function print(kind: MaterialKind, path: string, sections: readonly Section[]): void {
-  const { c } = stdout;
-  stdout.line(c.bold(`${KIND_NAMES[kind]} ${printable(path)}`));
-  stdout.line(c.yellow('What the file says of itself: nothing here is verified.'));
-  for (const { title, rows } of sections) {
-    stdout.line();
-    stdout.line(c.bold(printable(title)));
-    const names = Math.max(...rows.map(([name]) => name.length));
-    for (const [name, value] of rows) printRow(name.padEnd(names), value);
+/** Reads any file; a `CliError` says what one that cannot be read looks like. */
+export function inspectBytes(bytes: Uint8Array, path: string): Inspection {
+  const { kind, name, encoding, bytes: content } = recognise(bytes);
+  if (kind === 'unknown' || lacksLabel(kind, content)) {
+    throw new CliError(EXIT.unreadable, `${path} is no file that is known here: ${unknownText(bytes)}`);
+  }
+  try {
+    return { kind, name, encoding, sections: sectionsOf(kind, content) };
+  } catch (error) {
+    throw unreadable(error, path, name);
   }
 }
 
-function printRow(name: string, value: string): void {
-  const { c, columns } = stdout;
-  const [first = '', ...rest] = wrap(value, columns - name.length - 4);
-  stdout.line(`  ${c.dim(printable(name))}  ${first}`);
-  for (const line of rest) stdout.line(`${' '.repeat(name.length + 4)}${line}`);
+/** Every JSON object is taken for an attestation answer and every CBOR map for a bundle until it is to be shown. */
+const LABELS: ReadonlyMap<ShownKind, string> = new Map([
+  ['attestation', '"vouchsafe/attestation/'],
+  ['bundle', 'vouchsafe/bundle/'],
+]);
+
+function lacksLabel(kind: ShownKind, bytes: Uint8Array): boolean {
+  const label = LABELS.get(kind);
+  return label !== undefined && !Buffer.from(bytes).includes(label);
 }
 
-function sectionsOf(kind: MaterialKind, bytes: Uint8Array, path: string): readonly Section[] {
+function unreadable(error: unknown, path: string, name: string): unknown {
+  const described = describeError(error);
+  if (!described) return error;
+  const message = `${path} looks like this: ${name}. It cannot be read: ${described.message}`;
+  return new CliError(EXIT.unreadable, message, described.advice);
+}
+
+/** Stable: members may be added, none is renamed. A name that occurs twice in a section holds a list. */
+export function inspectionJson({ kind, encoding, sections }: Inspection): string {
+  const value = { kind, verified: false, ...(encoding && { encoding }), sections: sections.map(toJson) };
+  return withoutControls(JSON.stringify(value, undefined, 2));
+}
+
+function toJson({ title, rows, entries }: Section): object {
+  if (entries) return { title, entries };
+  const values = new Map<string, string | string[]>();
+  for (const [name, value] of rows) {
+    const before = values.get(name);
+    values.set(name, before === undefined ? value : [before, value].flat());
+  }
+  return { title, ...Object.fromEntries(values) };
+}
+
+/** What JSON leaves as it is and a terminal would act on, as escapes: the value stays the same. */
+function withoutControls(json: string): string {
+  return json.replaceAll(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    Array.from({ length: character.length }, (_, i) => escaped(character.charCodeAt(i))).join(''),
+  );
+}
+
+function escaped(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
+}
+
+export function printInspection(terminal: Terminal, inspection: Inspection, path: string): void {
+  const { c, columns } = terminal;
+  const { name, encoding, sections } = inspection;
+  const written = encoding === undefined ? '' : `, written as ${encoding}`;
+  for (const line of wrap(`${name}${written} ${printable(path)}`, columns)) terminal.line(c.bold(line));
+  terminal.line(c.yellow('What the file says of itself: nothing here is verified.'));
+  for (const { title, rows } of sections) {
+    const short = rows.map(([label, value]) => [label, shortened(value)] as const);
+    printSection(terminal, { title: shortened(title), rows: short });
+  }
+}
+
+type ReadableKind = Exclude<ShownKind, 'unknown'>;
+
+function sectionsOf(kind: ReadableKind, bytes: Uint8Array): readonly Section[] {
+  return isEvidence(kind) ? EVIDENCE_SECTIONS[kind](bytes) : ownSections(kind, bytes);
+}
+
+function isEvidence(kind: ReadableKind): kind is EvidenceKind {
+  return Object.hasOwn(EVIDENCE_SECTIONS, kind);
+}
+
+function ownSections(kind: Exclude<ReadableKind, EvidenceKind>, bytes: Uint8Array): readonly Section[] {
   switch (kind) {
     case 'bundle':
       return bundleSections(parseBundle(bytes));
@@ -78,19 +161,17 @@ function sectionsOf(kind: MaterialKind, bytes: Uint8Array, path: string): readon
       return [recordSection(bytes)];
     case 'checkpoint':
       return [checkpointSection(bytes)];
-    case 'snp-report':
-      return snpSections(parseSnpReport(bytes));
     case 'device-report':
       return [deviceSection(parseEitherKind(bytes), 'device')];
     case 'policy':
       return [{ title: 'policy', rows: [['text', fromUtf8(bytes).replaceAll(/\s+/g, ' ')]] }];
-    case 'unknown':
-      throw new CliError(EXIT.unreadable, `${path} is no file that is known here`);
+    case 'collateral':
+      return describeCollateral(parseCollateralFile(bytes)).map((each) => statementSection(each, Date.now()));
   }
 }
 
 /** A report does not say whether it is of a GPU or of a switch. */
-function parseEitherKind(bytes: Uint8Array) {
+export function parseEitherKind(bytes: Uint8Array) {
   try {
     return parseDeviceReport(bytes, 'gpu');
   } catch (notGpu) {

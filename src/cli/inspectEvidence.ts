@@ -1,22 +1,15 @@
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { ALG, type CoseKey } from '../../attestation/cose/key.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { Refusal } from '../../attestation/errors.ts';
 import { documentDigest, type EvidenceDocument } from '../../attestation/evidence/document.ts';
 import { parseDeviceReport, type DeviceReport } from '../../attestation/evidence/nvidia/parse.ts';
-import {
-  parseSnpReport,
-  type FirmwareVersion,
-  type SnpReport,
-} from '../../attestation/evidence/snp/parse.ts';
 import { instanceUrn, type Keyset } from '../../attestation/keyset.ts';
+import { certificateSections } from './inspectCertificate.ts';
+import { cpuSections, documentBootLogSections } from './inspectCpu.ts';
+import { readable, yes, type Section } from './inspectSection.ts';
 import { secondsText, type Row } from './receiptText.ts';
 
-/** One block of what a file says. */
-export interface Section {
-  readonly title: string;
-  readonly rows: readonly Row[];
-}
+export type { Section };
 
 /** A document with everything in it; a report that cannot be read says why. */
 export function documentSections(document: EvidenceDocument, prefix = ''): readonly Section[] {
@@ -28,6 +21,7 @@ export function documentSections(document: EvidenceDocument, prefix = ''): reado
       ['bytes', String(encoded.length)],
       ['platform', cpu.platform],
       ['devices', devices.map(({ kind }) => kind).join(', ') || 'none'],
+      ['boot log', document.bootLog ? `${document.bootLog.length} bytes` : 'none'],
       ['time anchor', document.timeAnchor ? `${document.timeAnchor.length} bytes` : 'none'],
     ],
   };
@@ -35,21 +29,16 @@ export function documentSections(document: EvidenceDocument, prefix = ''): reado
     head,
     { title: `${prefix}statement`, rows: statementRows(document) },
     { title: `${prefix}keyset`, rows: keysetRows(keyset) },
-    ...readable(`${prefix}cpu`, () => snpSections(parseSnpReport(cpu.report), `${prefix}cpu`)),
-    ...devices.flatMap(({ kind, report }, i) => {
+    ...cpuSections(cpu, `${prefix}cpu`),
+    ...documentBootLogSections(document.bootLog, cpu, prefix),
+    ...devices.flatMap(({ kind, report, certificates }, i) => {
       const title = `${prefix}device ${i}`;
-      return readable(title, () => [deviceSection(parseDeviceReport(report, kind), title)]);
+      return [
+        ...readable(title, () => [deviceSection(parseDeviceReport(report, kind), title)]),
+        ...certificateSections(certificates.slice(0, 1), `${title} certificate`),
+      ];
     }),
   ];
-}
-
-function readable(title: string, read: () => readonly Section[]): readonly Section[] {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    return [{ title, rows: [['unreadable', `${error.code}: ${error.message}`]] }];
-  }
 }
 
 function statementRows({ statement }: EvidenceDocument): readonly Row[] {
@@ -88,58 +77,6 @@ function keyText(key: CoseKey): string {
   return `${name} ${toHex(key.x)}`;
 }
 
-/** A CPU report, and in a block of its own what the guest was launched with. */
-export function snpSections(report: SnpReport, title = 'report'): readonly Section[] {
-  return [
-    { title, rows: snpRows(report) },
-    { title: `${title} launch`, rows: launchRows(report) },
-  ];
-}
-
-function snpRows(report: SnpReport): readonly Row[] {
-  const { cpuid } = report;
-  return [
-    ['version', String(report.version)],
-    [
-      'processor',
-      cpuid
-        ? `family 0x${hex(cpuid.family)}, model 0x${hex(cpuid.model)}, stepping ${cpuid.stepping}`
-        : 'not stated',
-    ],
-    ['chip id', toHex(report.chipId)],
-    ['signed with', report.keyInfo.signingKey],
-    ['reported TCB', toHex(report.reportedTcb)],
-    ['committed TCB', toHex(report.committedTcb)],
-    ['current TCB', toHex(report.currentTcb)],
-    ['firmware', `${versionText(report.currentVersion)}, committed ${versionText(report.committedVersion)}`],
-    ['platform', flagText(report.platformInfo)],
-    ['report data', toHex(report.reportData)],
-    ['report id', toHex(report.reportId)],
-  ];
-}
-
-function launchRows(report: SnpReport): readonly Row[] {
-  return [
-    ['measurement', toHex(report.measurement)],
-    ['launch TCB', toHex(report.launchTcb)],
-    ['policy', flagText(report.policy)],
-    ['VMPL', report.vmpl === 0xffffffff ? 'host' : String(report.vmpl)],
-    ['guest SVN', String(report.guestSvn)],
-    ['family id', toHex(report.familyId)],
-    ['image id', toHex(report.imageId)],
-    ['host data', toHex(report.hostData)],
-    ['id key', toHex(report.idKeyDigest)],
-    ['author key', toHex(report.authorKeyDigest)],
-  ];
-}
-
-/** The raw bits, and the names of those that are set. */
-function flagText(flags: object): string {
-  const { raw } = flags as { raw: bigint };
-  const set = Object.entries(flags).filter(([, value]) => value === true);
-  return `0x${raw.toString(16)}${set.length > 0 ? `: ${set.map(([name]) => name).join(', ')}` : ''}`;
-}
-
 export function deviceSection(report: DeviceReport, title: string): Section {
   const own: readonly Row[] =
     report.kind === 'gpu'
@@ -164,16 +101,4 @@ export function deviceSection(report: DeviceReport, title: string): Section {
       ['measurements', String(report.measurements.length)],
     ],
   };
-}
-
-function versionText({ major, minor, build }: FirmwareVersion): string {
-  return `${major}.${minor} build ${build}`;
-}
-
-function hex(value: number): string {
-  return value.toString(16);
-}
-
-function yes(value: boolean): string {
-  return value ? 'yes' : 'no';
 }

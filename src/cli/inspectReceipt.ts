@@ -1,13 +1,13 @@
 import type { Bundle } from '../../attestation/bundle/bundle.ts';
 import { toHex } from '../../attestation/bytes/bytes.ts';
-import { Refusal } from '../../attestation/errors.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
 import { parseCheckpoint } from '../../attestation/log/checkpoint.ts';
 import { parseNote } from '../../attestation/log/note.ts';
 import { CLAIM, type ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { parseReceipt, type EntryHeader } from '../../attestation/receipt/receipt.ts';
 import { parseRecord } from '../../attestation/receipt/record.ts';
-import { documentSections, type Section } from './inspectEvidence.ts';
+import { documentSections } from './inspectEvidence.ts';
+import { readable, type Section } from './inspectSection.ts';
 import { secondsText, type Row } from './receiptText.ts';
 
 export function bundleSections(bundle: Bundle): readonly Section[] {
@@ -23,32 +23,24 @@ export function bundleSections(bundle: Bundle): readonly Section[] {
     ],
     ['RIMs', rims],
     ['CRLs', String(collateral.crls.length)],
+    ['TCB info', String(collateral.tcbInfos.length)],
+    ['QE identities', String(collateral.qeIdentities.length)],
     ['own policy', bundle.policy === undefined ? 'none' : 'there is one; it is never used'],
     ['own verdict', bundle.verdict === undefined ? 'none' : 'there is one; it is never used'],
   ];
   return [
     { title: 'parts', rows: parts },
-    ...attempt('receipt', () => receiptSections(receipt)),
-    ...attempt('cited document', () => documentSections(parseDocument(cited), 'cited ')),
+    ...readable('receipt', () => receiptSections(receipt)),
+    ...readable('cited document', () => documentSections(parseDocument(cited), 'cited ')),
     ...(covering
       ? [
-          ...attempt('checkpoint', () => [checkpointSection(covering.checkpoint)]),
-          ...attempt('covering document', () =>
+          ...readable('checkpoint', () => [checkpointSection(covering.checkpoint)]),
+          ...readable('covering document', () =>
             documentSections(parseDocument(covering.document), 'covering '),
           ),
         ]
       : []),
   ];
-}
-
-/** One damaged part does not hide the others. */
-function attempt(title: string, read: () => readonly Section[]): readonly Section[] {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
-    return [{ title, rows: [['unreadable', `${error.code}: ${error.message}`]] }];
-  }
 }
 
 export function receiptSections(encoded: Uint8Array): readonly Section[] {

@@ -3,6 +3,9 @@ import { REFUSALS, type RefusalCode } from '../../attestation/errors.ts';
 import { isWarning, type Decision, type Verdict } from '../../attestation/verdict/verdict.ts';
 import { printable, wrap, type Terminal } from './terminal.ts';
 
+/** What is shown of a verdict, whatever was judged. */
+export type ShownVerdict = Omit<Verdict, 'version'>;
+
 export interface VerdictStyle {
   /** Give the reason of checks that passed, too. */
   readonly verbose: boolean;
@@ -14,7 +17,7 @@ const INDENT = 2;
 const TEXT_START = INDENT + 2 + ID_COLUMNS + 2;
 
 /** A whole verdict for people: checks by subject, what is not excluded, and the decision as the last line. */
-export function printVerdict(terminal: Terminal, verdict: Verdict, style: VerdictStyle): void {
+export function printVerdict(terminal: Terminal, verdict: ShownVerdict, style: VerdictStyle): void {
   const limits = verdict.checks.filter(({ code }) => code === 'NOT_EXCLUDED');
   for (const [subject, checks] of bySubject(verdict.checks.filter((check) => !limits.includes(check)))) {
     terminal.line(terminal.c.bold(printable(subject)));
@@ -95,7 +98,7 @@ function printLimits(terminal: Terminal, limits: readonly Check[]): void {
   terminal.line();
 }
 
-export function printSimulated(terminal: Terminal, { simulated }: Verdict): void {
+export function printSimulated(terminal: Terminal, { simulated }: ShownVerdict): void {
   if (simulated.length === 0) return;
   const { c } = terminal;
   const badge = c.yellow(c.inverse(c.bold(' SIMULATED ')));
@@ -111,7 +114,7 @@ const DECISIONS: Readonly<Record<Decision, string>> = {
 };
 
 /** The decision on one line, without anything else. */
-export function decisionLine({ c }: Pick<Terminal, 'c'>, verdict: Verdict): string {
+export function decisionLine({ c }: Pick<Terminal, 'c'>, verdict: ShownVerdict): string {
   const count = (result: Check['result']) => verdict.checks.filter((check) => check.result === result).length;
   const warning = verdict.tier === 'warning' ? ' with a warning' : '';
   const colors = { accepted: warning ? c.yellow : c.green, refused: c.red, 'not-judged': c.yellow };
@@ -123,7 +126,7 @@ export function decisionLine({ c }: Pick<Terminal, 'c'>, verdict: Verdict): stri
   return `${word}${why} ${c.dim(`· ${counts}`)}`;
 }
 
-function printDecision(terminal: Terminal, verdict: Verdict): void {
+function printDecision(terminal: Terminal, verdict: ShownVerdict): void {
   terminal.line(decisionLine(terminal, verdict));
   const under = `judged for ${verdict.judgedAt} under policy ${verdict.policyDigest.slice(0, 16)}…`;
   terminal.line(terminal.c.dim(under));
