@@ -4,28 +4,32 @@ import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { fsyncTime, latencyEmbeddings, loadEmbeddings, median, type Load } from './measure.ts';
+import { verifierFigures } from './verifierFigures.ts';
+import { figure, goal, type Figure } from './figure.ts';
 import { freePort, memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CONCURRENCY = 32;
 const LATENCY_REQUESTS = 400;
 
-interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly goal: string;
-  readonly met: boolean | undefined;
-}
-
 const program = new Command('npm run bench --')
-  .description('Measures what receipts cost, and how big and how quick to start the service is.')
+  .description(
+    'Measures what receipts cost, how big and how quick to start the service is, and the verifiers.',
+  )
+  .option('--only <part>', 'service or verifiers')
+  .option('--verifications <n>', 'how many to watch the memory of', '100000')
   .option('--rounds <n>', 'paired rounds, receipts on and off in turn', '5')
   .option('--seconds <n>', 'seconds of each load', '6')
   .option('--json', 'print one JSON document')
   .addHelpText('after', '\nExample:\n  npm run bench -- --rounds 7 --json')
   .parse();
-const options = program.opts<{ rounds: string; seconds: string; json?: boolean }>();
+const options = program.opts<{
+  rounds: string;
+  seconds: string;
+  only?: string;
+  verifications: string;
+  json?: boolean;
+}>();
 const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
 if (!(rounds >= 1 && seconds >= 1)) program.error('--rounds and --seconds take numbers from 1');
 
@@ -33,7 +37,10 @@ const say = (text: string) => {
   if (!options.json) process.stdout.write(`${text}\n`);
 };
 
-const figures = [...(await costOfReceipts()), await timeToFirstAnswer()];
+const figures = [
+  ...(options.only === 'verifiers' ? [] : [...(await costOfReceipts()), await timeToFirstAnswer()]),
+  ...(options.only === 'service' ? [] : await verifierFigures(rounds, Number(options.verifications), say)),
+];
 if (options.json) process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
 else for (const figure of figures) say(describe(figure));
 
@@ -156,20 +163,6 @@ function embedOnce(url: string): Promise<void> {
       else reject(new Error(`embed ended with ${code}`));
     });
   });
-}
-
-function figure(name: string, value: number, unit: string): Figure {
-  return { name, value, unit, goal: '', met: undefined };
-}
-
-function goal(
-  name: string,
-  value: number,
-  unit: string,
-  text: string,
-  met: (value: number) => boolean,
-): Figure {
-  return { name, value, unit, goal: text, met: met(value) };
 }
 
 function describe({ name, value, unit, goal: text, met }: Figure): string {
