@@ -21,6 +21,8 @@ export interface Collateral {
   readonly tcbInfos: readonly SignedJson[];
   /** Intel identities of quoting enclaves. */
   readonly qeIdentities: readonly SignedJson[];
+  /** DER OCSP responses (RFC 6960), of any responder. */
+  readonly ocspResponses: readonly Uint8Array[];
 }
 
 export const NO_COLLATERAL: Collateral = {
@@ -29,6 +31,7 @@ export const NO_COLLATERAL: Collateral = {
   certificates: [],
   tcbInfos: [],
   qeIdentities: [],
+  ocspResponses: [],
 };
 
 /** Both, `own` first: where two are given for one id, that of `own` counts. Vendors sign all of it. */
@@ -39,5 +42,6 @@ export function mergeCollateral(own: Collateral, supplied: Collateral): Collater
     certificates: [...own.certificates, ...supplied.certificates],
     tcbInfos: [...own.tcbInfos, ...supplied.tcbInfos],
     qeIdentities: [...own.qeIdentities, ...supplied.qeIdentities],
+    ocspResponses: [...own.ocspResponses, ...supplied.ocspResponses],
   };
 }
