@@ -5,6 +5,8 @@ import { Refusal } from '../errors.ts';
 
 /** More entries of one kind than any machine needs would only serve to make the verifier work. */
 const MAX_ENTRIES = 64;
+/** Three for the chain of each of 64 devices, and those of the signers of manifests. */
+const MAX_OCSP = 256;
 const MEMBERS = ['rims', 'crls', 'certificates', 'tcb-infos', 'qe-identities', 'ocsp'] as const;
 
 /** Deterministic map of collateral, as bundles and attestation answers hold it. A kind without entries is absent. */
@@ -55,7 +57,8 @@ function parseRims(value: Dc | undefined): ReadonlyMap<string, Uint8Array> {
 
 /** One encoding for each value: an empty list is written as none. */
 function bounded<T>(entries: readonly T[], what: string): readonly T[] {
+  const limit = what === 'ocsp' ? MAX_OCSP : MAX_ENTRIES;
   if (entries.length === 0) throw new Refusal('MALFORMED', `${what} are empty, not absent`);
-  if (entries.length > MAX_ENTRIES) throw new Refusal('MALFORMED', `more than ${MAX_ENTRIES} ${what}`);
+  if (entries.length > limit) throw new Refusal('MALFORMED', `more than ${limit} ${what}`);
   return entries;
 }

@@ -14,7 +14,10 @@ const program = new Command('npm run corpus --')
   .argument('<folder>', 'folder of cases, each with a case.json')
   .option('--portable', 'judge with WebCrypto instead of node:crypto')
   .option('--json', 'print one JSON document')
-  .addHelpText('after', '\nExample:\n  npm run corpus -- evidence/cpu')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  npm run corpus -- ../shared/evidence/cpu\n  npm run corpus -- --portable ../shared/evidence/gpu',
+  )
   .parse();
 const [folder = ''] = program.args;
 const options = program.opts<{ portable?: boolean; json?: boolean }>();

@@ -38,6 +38,7 @@ describeCorpus('the GPU corpus', 'evidence/gpu', (folder) => {
       }
       expect(await judgeGpuCase(gpuCase, portableCrypto)).toEqual(judged);
     },
+    60_000,
   );
 
   test('what is no evidence is said to be none', async () => {

@@ -123,7 +123,7 @@ beforeAll(async () => {
   const { gpus, switches } = await mintMachine();
   const evidence = (devices: typeof gpus) => Promise.all(devices.map((device) => device.evidence()));
   machine = { gpus: await evidence(gpus), switches: await evidence(switches) };
-});
+}, 60_000);
 
 async function mintGpu(): Promise<Files> {
   const device = await createSimulatedGpu('spt');
