@@ -5,6 +5,13 @@ import { Refusal } from '../errors.ts';
 /** What a commitment hides (DESIGN section 5). `request` and `response` have item 0 only. */
 export type CommitmentField = 'request' | 'response' | 'chunk' | 'parameter' | 'tenant';
 
+/**
+ * Parameters that a receipt commits to instead of stating them, with their item numbers; the bytes are the JSON text
+ * (UTF-8, without spaces) of the value as applied. A new one takes the next number.
+ */
+export const PARAMETER_ITEMS = { stop: 0 } as const;
+export type CommittedParameter = keyof typeof PARAMETER_ITEMS;
+
 const KEY_LABEL = 'vouchsafe/commit-key/1';
 const COMMIT_LABEL = 'vouchsafe/commit/1';
 /** A longer `k` would hash to the same HMAC key as another: exactly this length. */

@@ -4,7 +4,7 @@ import { Refusal } from '../errors.ts';
 import { leafHash } from '../log/merkle.ts';
 import { rootOf } from '../log/memoryTree.ts';
 import type { ReceiptClaims } from './claims.ts';
-import { commit } from './commitment.ts';
+import { type CommittedParameter, commit, PARAMETER_ITEMS } from './commitment.ts';
 
 /** What the holder of `k` shows: content that the receipt commits to. A part that is absent is refused. */
 export interface Opening {
@@ -34,6 +34,21 @@ export function checkResponse(claims: ReceiptClaims, opening: Opening, crypto: C
   if (!opening.response) throw new Refusal('COMMITMENT_MISMATCH', 'the receipt is of a body, none was given');
   const commitment = commit(opening.k, claims.id, 'response', 0, opening.response, crypto);
   expectCommitment(commitment, claims.response.commitment, 'response');
+}
+
+/** Checks the JSON text of a parameter that the receipt commits to. */
+export function checkParameter(
+  claims: ReceiptClaims,
+  opening: { readonly k: Uint8Array; readonly name: CommittedParameter; readonly value: Uint8Array },
+  crypto: CryptoProvider,
+): void {
+  const { k, name, value } = opening;
+  const signed = claims.parameters.get(name);
+  if (!(signed instanceof Uint8Array)) {
+    throw new Refusal('COMMITMENT_MISMATCH', `the receipt commits to no parameter ${name}`);
+  }
+  const item = PARAMETER_ITEMS[name];
+  expectCommitment(commit(k, claims.id, 'parameter', item, value, crypto), signed, `parameter ${name}`);
 }
 
 /** Leaf `i` of the chunk tree is the RFC 9162 leaf over `c_i`. */

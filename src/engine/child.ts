@@ -1,4 +1,5 @@
-import type { FromChild, LoadRequest, RunRequest, ToChild } from './protocol.ts';
+import type { RunningModel } from './model.ts';
+import type { ChangeRequest, FromChild, LoadRequest, RunRequest, ToChild } from './protocol.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /**
@@ -6,6 +7,8 @@ import type { Scheduler } from './scheduler.ts';
  * standard streams are closed.
  */
 let scheduler: Scheduler | undefined;
+/** By the name that the parent gave. */
+const models = new Map<string, RunningModel>();
 
 function send(message: FromChild): void {
   // The channel is gone only when the parent is; `disconnect` then ends this process.
@@ -18,7 +21,8 @@ async function load(request: LoadRequest): Promise<void> {
     const { loadModels } = await import('./loader.ts');
     const { Scheduler: Runs } = await import('./scheduler.ts');
     const { running, reply } = await loadModels(request);
-    scheduler = new Runs(running, send);
+    for (const [key, model] of running) models.set(key, model);
+    scheduler = new Runs(models, send);
     send(reply);
   } catch (error) {
     send({
@@ -28,9 +32,31 @@ async function load(request: LoadRequest): Promise<void> {
   }
 }
 
+/** Loads or frees one model; runs go on between the steps of a load. */
+async function change(request: ChangeRequest): Promise<void> {
+  const { id, key } = request;
+  try {
+    if (request.kind === 'load-model') {
+      const { loadModels } = await import('./loader.ts');
+      const { running, reply } = await loadModels(request.load);
+      for (const model of running.values()) models.set(key, model);
+      send({ kind: 'done', id, result: reply });
+    } else {
+      const model = models.get(key);
+      models.delete(key);
+      // The parent has waited for the calls of this model: no run uses the session any more.
+      await model?.session.release();
+      send({ kind: 'done', id, result: undefined });
+    }
+  } catch {
+    send({ kind: 'failed', id, code: 'ENGINE_FAILED', message: 'the runtime failed to change its models' });
+  }
+}
+
 function receive(message: ToChild): void {
   if (message.kind === 'load') void load(message);
   else if (message.kind === 'cancel') scheduler?.cancel(message.id);
+  else if (message.kind === 'load-model' || message.kind === 'unload-model') void change(message);
   else run(message);
 }
 

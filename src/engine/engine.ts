@@ -1,3 +1,5 @@
+import type { ModelSource } from '../models/store.ts';
+
 /** Open Inference Protocol datatypes that tensors have here. */
 export type Datatype =
   | 'BOOL'
@@ -69,6 +71,8 @@ export interface LoadedModel {
   readonly dimensions: number | undefined;
   /** Undefined where the model is not made for chat. */
   readonly chatTemplate: ChatTemplate | undefined;
+  /** How the model's own `generation_config.json` wants tokens to be drawn; undefined where it is greedy. */
+  readonly samplingDefaults: SamplingDefaults | undefined;
 }
 
 export interface CallOptions {
@@ -84,17 +88,61 @@ export interface Embeddings {
   readonly tokens: readonly number[];
 }
 
+export interface SamplingDefaults {
+  readonly temperature: number;
+  readonly topP: number;
+  readonly topK: number;
+}
+
+/** How the next token is chosen (`sampling.ts`). */
+export interface Sampling extends SamplingDefaults {
+  /** 0 takes the largest logit; above, logits are divided by it. */
+  readonly temperature: number;
+  /** Only the likeliest tokens that have this share together are drawn from; 1 is all. */
+  readonly topP: number;
+  /** Only so many of the likeliest tokens are drawn from; 0 is all. */
+  readonly topK: number;
+  /** Taken from a token's logit for each time that it was generated. */
+  readonly frequencyPenalty: number;
+  /** Taken from a token's logit once it was generated. */
+  readonly presencePenalty: number;
+  /** A safe integer: with the choice and the position it decides every draw. */
+  readonly seed: number;
+  /** Number of the answer among those to one request, from 0. */
+  readonly choice: number;
+}
+
 export interface GenerateOptions extends CallOptions {
   readonly maxTokens: number;
   /** The prompt comes from the chat template, which has written the special tokens: none are added. */
   readonly templated?: boolean;
+  /** Greedy where absent. */
+  readonly sampling?: Sampling;
+  /** Texts before whose first occurrence the generated text ends. */
+  readonly stop?: readonly string[];
+  /** How many likeliest tokens to tell with each token; absent: none, and no log-probability. */
+  readonly logprobs?: number | undefined;
 }
 
-/** One step of a greedy generation. */
+/** A token that the model might have continued with. */
+export interface Alternative {
+  readonly id: number;
+  /** Its text by itself; the replacement character where it is part of a character. */
+  readonly text: string;
+  /** Natural logarithm of its probability before penalties, temperature and truncation. */
+  readonly logprob: number;
+}
+
+/** One step of a generation. */
 export interface GeneratedToken {
   readonly id: number;
-  /** Text that this token completes; may be empty while a multi-byte character is open. */
+  /**
+   * Text that this token completes. Empty while a multi-byte character is open, or while the text may be the
+   * beginning of a stop text.
+   */
   readonly text: string;
+  /** Where asked for: the token itself and the likeliest ones, in falling order. */
+  readonly logprobs?: { readonly own: Alternative; readonly top: readonly Alternative[] };
 }
 
 export interface Generation {
@@ -102,6 +150,8 @@ export interface Generation {
   /** Calls of `onToken`: the token that ends the text is not among them. */
   readonly completionTokens: number;
   readonly finishReason: 'stop' | 'length';
+  /** Text that was held back for a stop text which did not come; absent where there is none. */
+  readonly rest?: string;
 }
 
 export type EngineErrorCode =
@@ -111,6 +161,8 @@ export type EngineErrorCode =
   | 'UNKNOWN_MODEL'
   /** The model's files are not those that were loaded first, since the process restarted: a 503. */
   | 'MODEL_REFUSED'
+  /** The model is being loaded or unloaded: a 409. */
+  | 'MODEL_BUSY'
   /** As many requests are waiting as the engine holds: a 429. */
   | 'QUEUE_FULL'
   /** The model cannot do this task. */
@@ -153,19 +205,31 @@ export interface EngineHealth {
   readonly refused: readonly RefusedModel[];
 }
 
+/** What is being done with a model that is not, or not yet, as it was asked for. */
+export type ModelChange = 'LOADING' | 'UNLOADING';
+
 /** Runs models outside the server's process. Never blocks the event loop. */
 export interface Engine {
   /** Loaded models, by id. */
   readonly models: ReadonlyMap<string, LoadedModel>;
+  /** Models that are being loaded or unloaded, by id. */
+  readonly changing: ReadonlyMap<string, ModelChange>;
   health(): EngineHealth;
   infer(model: string, inputs: readonly Tensor[], options?: CallOptions): Promise<readonly Tensor[]>;
   embed(model: string, texts: readonly string[], options?: CallOptions): Promise<Embeddings>;
-  /** Greedy generation; `onToken` is called in order before the promise resolves. */
+  /** Greedy unless `sampling` says otherwise; `onToken` is called in order before the promise resolves. */
   generate(
     model: string,
     prompt: string,
     options: GenerateOptions,
     onToken: (token: GeneratedToken) => void,
   ): Promise<Generation>;
+  /**
+   * Loads a model, or loads it anew: the former is served until the new one is ready, and goes when its calls have
+   * ended. Throws `ModelError` where it is refused; the former then stays.
+   */
+  load(source: ModelSource): Promise<LoadedModel>;
+  /** Serves a model no more, and frees it when its calls have ended. */
+  unload(id: string): Promise<void>;
   close(): Promise<void>;
 }

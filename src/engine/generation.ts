@@ -1,5 +1,7 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
-import type { GeneratedToken, Generation, TensorSpec } from './engine.ts';
+import type { Alternative, GeneratedToken, Generation, Sampling, TensorSpec } from './engine.ts';
+import { chooseToken, GREEDY, logprobsOf, type TokenLogprob } from './sampling.ts';
+import { StopText } from './stop.ts';
 import { fromHalf, halfBits } from './tensors.ts';
 import { IncrementalText, type TextTokenizer } from './tokenizer.ts';
 
@@ -61,17 +63,32 @@ export interface GenerationStep {
   readonly end: Generation | undefined;
 }
 
-/** One greedy generation, a run of the model at a time. */
+/** What a request asks of a generation. */
+export interface GenerationSettings {
+  readonly maxTokens: number;
+  /** Greedy where undefined. */
+  readonly sampling: Sampling | undefined;
+  readonly stop: readonly string[];
+  readonly logprobs: number | undefined;
+}
+
+/** One generation, a run of the model at a time. */
 export class GenerationRun {
   readonly #session: InferenceSession;
   readonly #plan: GenerationPlan;
+  readonly #tokenizer: TextTokenizer;
   readonly #text: IncrementalText;
+  readonly #stop: StopText;
+  readonly #sampling: Sampling;
+  readonly #logprobs: number | undefined;
   readonly #promptTokens: number;
   readonly #limit: number;
   /** Tokens that the model has not seen. */
   #waiting: readonly number[];
   #seen = 0;
   #made = 0;
+  /** How often each token was generated. */
+  readonly #counts = new Map<number, number>();
   #cache: Record<string, Tensor>;
 
   /** `prompt` is shorter than the tokenizer's longest sequence. */
@@ -82,11 +99,15 @@ export class GenerationRun {
       readonly tokenizer: TextTokenizer;
     },
     prompt: readonly number[],
-    maxTokens: number,
+    { maxTokens, sampling = GREEDY, stop, logprobs }: GenerationSettings,
   ) {
     this.#session = model.session;
     this.#plan = model.plan;
+    this.#tokenizer = model.tokenizer;
     this.#text = new IncrementalText(model.tokenizer, prompt);
+    this.#stop = new StopText(stop);
+    this.#sampling = sampling;
+    this.#logprobs = logprobs;
     this.#promptTokens = prompt.length;
     this.#limit = Math.min(maxTokens, model.tokenizer.maxTokens - prompt.length);
     this.#waiting = prompt;
@@ -98,16 +119,37 @@ export class GenerationRun {
     const logits = await this.#run(ids);
     this.#waiting = this.#waiting.slice(ids.length);
     if (this.#waiting.length > 0) return { token: undefined, end: undefined };
-    const id = greedy(logits, ids.length);
-    if (this.#plan.endTokens.has(id)) return { token: undefined, end: this.#end('stop') };
+    const row = lastRow(logits, ids.length);
+    const id = chooseToken(row, this.#sampling, this.#counts, this.#made);
+    if (this.#plan.endTokens.has(id)) return { token: undefined, end: this.#end('stop', this.#stop.flush()) };
     this.#waiting = [id];
     this.#made += 1;
-    const token = { id, text: this.#text.push(id) };
-    return { token, end: this.#made >= this.#limit ? this.#end('length') : undefined };
+    this.#counts.set(id, (this.#counts.get(id) ?? 0) + 1);
+    return this.#advance(id, row);
   }
 
-  #end(finishReason: Generation['finishReason']): Generation {
-    return { promptTokens: this.#promptTokens, completionTokens: this.#made, finishReason };
+  #advance(id: number, row: Float32Array): GenerationStep {
+    const text = this.#stop.push(this.#text.push(id));
+    const logprobs =
+      this.#logprobs === undefined ? {} : { logprobs: this.#describe(row, id, this.#logprobs) };
+    if (this.#stop.found) return { token: { id, text, ...logprobs }, end: this.#end('stop') };
+    if (this.#made < this.#limit) return { token: { id, text, ...logprobs }, end: undefined };
+    return { token: { id, text: text + this.#stop.flush(), ...logprobs }, end: this.#end('length') };
+  }
+
+  #end(finishReason: Generation['finishReason'], rest = ''): Generation {
+    const counts = { promptTokens: this.#promptTokens, completionTokens: this.#made };
+    return { ...counts, finishReason, ...(rest !== '' && { rest }) };
+  }
+
+  #describe(row: Float32Array, id: number, count: number): NonNullable<GeneratedToken['logprobs']> {
+    const { own, top } = logprobsOf(row, id, count);
+    const named = ({ id: token, logprob }: TokenLogprob): Alternative => ({
+      id: token,
+      text: this.#tokenizer.textOf(token),
+      logprob,
+    });
+    return { own: named(own), top: top.map(named) };
   }
 
   async #run(ids: readonly number[]): Promise<Tensor> {
@@ -141,25 +183,10 @@ function integers(values: readonly number[]): Tensor {
   return new Tensor('int64', BigInt64Array.from(values, BigInt), [1, values.length]);
 }
 
-/** The token of the largest logit in the last row, the smallest id among equals. */
-function greedy(logits: Tensor, rows: number): number {
-  const vocabulary = logits.size / rows;
-  if (!Number.isInteger(vocabulary)) throw new Error('the logits have another shape than expected');
-  const row = lastRow(logits, vocabulary);
-  let best = -1;
-  let most = -Infinity;
-  for (let id = 0; id < row.length; id++) {
-    const value = row[id] ?? NaN;
-    if (value > most) {
-      most = value;
-      best = id;
-    }
-  }
-  if (best < 0) throw new Error('no logit is a number');
-  return best;
-}
-
-function lastRow({ type, data }: Tensor, length: number): Float32Array {
+/** The logits of the last position. */
+function lastRow({ type, data, size }: Tensor, rows: number): Float32Array {
+  const length = size / rows;
+  if (!Number.isInteger(length)) throw new Error('the logits have another shape than expected');
   if (data instanceof Float32Array) return data.subarray(data.length - length);
   if (type !== 'float16' || !ArrayBuffer.isView(data))
     throw new Error('the logits have another type than expected');

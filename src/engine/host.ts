@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { ModelError } from '../models/errors.ts';
+import type { ModelSource } from '../models/store.ts';
 import { Calls } from './calls.ts';
 import {
   type CallOptions,
@@ -11,14 +12,16 @@ import {
   type GenerateOptions,
   type Generation,
   type LoadedModel,
+  type ModelChange,
   type RefusedModel,
   type Task,
   type Tensor,
 } from './engine.ts';
-import { refusedAfterRestart } from './identity.ts';
+import { refusedAfterRestart, requireLoaded } from './identity.ts';
+import { type Entry, ModelTable } from './modelTable.ts';
 import type { EngineEvent, EngineOptions } from './options.ts';
 import { EngineProcess } from './process.ts';
-import type { FromChild, LoadedReply, RunRequest, RunResult } from './protocol.ts';
+import type { FromChild, LoadedReply, LoadRequest, RunPayload, RunResult, ToChild } from './protocol.ts';
 import { requireInputs } from './tensors.ts';
 
 const MAX_PENDING = 1024;
@@ -28,12 +31,6 @@ const LOAD_MS = 600_000;
 const BACKOFF = { firstMs: 200, capMs: 30_000 };
 /** A process that lived this long did not die of its start: the next delay is the first again. */
 const STABLE_MS = 60_000;
-
-type RunPayload = RunRequest extends infer Request
-  ? Request extends RunRequest
-    ? Omit<Request, 'id'>
-    : never
-  : never;
 
 /**
  * Starts the engine process and loads the models. Throws `ModelError` when one is refused, `EngineError` when the
@@ -53,7 +50,7 @@ export async function startEngine(options: EngineOptions): Promise<Engine> {
 class EngineHost implements Engine {
   readonly #options: EngineOptions;
   readonly #calls: Calls;
-  readonly #models = new Map<string, LoadedModel>();
+  readonly #table = new ModelTable();
   #process: EngineProcess | undefined;
   #state: EngineHealth['state'] = 'starting';
   #refused: readonly RefusedModel[] = [];
@@ -75,7 +72,11 @@ class EngineHost implements Engine {
   }
 
   get models(): ReadonlyMap<string, LoadedModel> {
-    return this.#models;
+    return this.#table.models;
+  }
+
+  get changing(): ReadonlyMap<string, ModelChange> {
+    return this.#table.changing;
   }
 
   start(): Promise<void> {
@@ -123,12 +124,48 @@ class EngineHost implements Engine {
     onToken: (token: GeneratedToken) => void,
   ): Promise<Generation> {
     this.#require(model, 'generate');
-    const { maxTokens, templated = false } = options;
+    const { maxTokens, templated = false, sampling, stop = [], logprobs } = options;
     if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
       throw new EngineError('INVALID_INPUT', 'the number of tokens to generate is a whole number from 1 up');
     }
-    const payload: RunPayload = { kind: 'generate', model, prompt, maxTokens, templated };
-    return (await this.#call(payload, options, onToken)) as Generation;
+    const settings = { maxTokens, templated, sampling, stop, logprobs };
+    return (await this.#call(
+      { kind: 'generate', model, prompt, ...settings },
+      options,
+      onToken,
+    )) as Generation;
+  }
+
+  async load(source: ModelSource): Promise<LoadedModel> {
+    this.#requireReady();
+    this.#table.begin(source.id, 'LOADING');
+    try {
+      const key = this.#table.nextKey(source.id);
+      const load = this.#loadRequest([source]);
+      const reply = await this.#calls.open((id) => {
+        this.#send({ kind: 'load-model', id, key, load });
+      }, {});
+      const model = requireLoaded(reply as LoadedReply);
+      this.#forgetRefusal(source.id);
+      const former = this.#table.put(source, model, key);
+      if (former) void this.#free(former).catch(() => undefined);
+      return model;
+    } finally {
+      this.#table.end(source.id);
+    }
+  }
+
+  async unload(id: string): Promise<void> {
+    this.#requireReady();
+    if (!this.#table.models.has(id)) throw new EngineError('UNKNOWN_MODEL', 'no such model');
+    this.#table.begin(id, 'UNLOADING');
+    try {
+      const entry = this.#table.take(id);
+      this.#forgetRefusal(id);
+      if (entry) await this.#free(entry);
+    } finally {
+      this.#table.end(id);
+    }
   }
 
   async close(): Promise<void> {
@@ -140,9 +177,30 @@ class EngineHost implements Engine {
     this.#process = undefined;
   }
 
-  #require(id: string, task: Task): LoadedModel {
+  /** Frees a model in the process that has it, once its calls have ended; what ended with its process is free. */
+  async #free({ key }: Entry): Promise<void> {
+    const owner = this.#process;
+    await this.#table.drained(key);
+    if (this.#process !== owner || this.#state !== 'ready') return;
+    const freed = this.#calls.open((id) => {
+      this.#send({ kind: 'unload-model', id, key });
+    }, {});
+    await freed.catch((error: unknown) => {
+      if (this.#process === owner) throw error;
+    });
+  }
+
+  #forgetRefusal(id: string): void {
+    this.#refused = this.#refused.filter(({ model }) => model !== id);
+  }
+
+  #requireReady(): void {
     if (this.#state !== 'ready') throw new EngineError('ENGINE_UNAVAILABLE', `the engine is ${this.#state}`);
-    const model = this.#models.get(id);
+  }
+
+  #require(id: string, task: Task): LoadedModel {
+    this.#requireReady();
+    const model = this.#table.models.get(id);
     if (!model) throw new EngineError('UNKNOWN_MODEL', 'no such model');
     const refused = this.#refused.find((candidate) => candidate.model === id);
     if (refused) throw new EngineError('MODEL_REFUSED', `${refused.code}: ${refused.message}`);
@@ -158,21 +216,32 @@ class EngineHost implements Engine {
   ): Promise<RunResult> {
     const limit = this.#options.maxPending ?? MAX_PENDING;
     if (this.#calls.owed >= limit) throw new EngineError('QUEUE_FULL', `${limit} requests are waiting`);
+    const key = this.#table.keyOf(payload.model);
     const send = (id: number): void => {
-      if (this.#calls.owed === 1) this.#watch(this.#options.stallMs ?? STALL_MS);
-      this.#process?.send({ ...payload, id });
+      this.#send({ ...payload, model: key, id });
     };
-    return this.#calls.open(send, options, onToken);
+    return this.#table.during(key, this.#calls.open(send, options, onToken));
+  }
+
+  #send(message: ToChild): void {
+    if (this.#calls.owed === 1 || this.#table.isLoading) this.#watch(this.#patience());
+    this.#process?.send(message);
+  }
+
+  /** How long a busy process may be silent: a load takes its thread for as long as it needs. */
+  #patience(): number {
+    const { stallMs = STALL_MS, loadMs = LOAD_MS } = this.#options;
+    return this.#table.isLoading ? Math.max(stallMs, loadMs) : stallMs;
+  }
+
+  #loadRequest(models: readonly ModelSource[]): LoadRequest {
+    const { provider, threads = availableParallelism() } = this.#options;
+    return { kind: 'load', models, provider, threads };
   }
 
   #spawn(): void {
-    const {
-      models,
-      provider,
-      childEntry,
-      threads = availableParallelism(),
-      loadMs = LOAD_MS,
-    } = this.#options;
+    const { childEntry, loadMs = LOAD_MS } = this.#options;
+    this.#table.resetKeys();
     const started = new EngineProcess(childEntry, {
       onMessage: (message) => {
         // What a dead process still had in its channel is no answer of its successor.
@@ -184,7 +253,7 @@ class EngineHost implements Engine {
     });
     this.#process = started;
     this.#watch(loadMs);
-    started.send({ kind: 'load', models, provider, threads });
+    started.send(this.#loadRequest(this.#started ? this.#options.models : this.#table.sources));
   }
 
   /** (Re)arms the watchdog: each sign of life gives the process the same time again. */
@@ -206,7 +275,7 @@ class EngineHost implements Engine {
     else if (message.kind === 'unavailable') this.#process?.kill(message.message);
     else {
       this.#calls.answer(message);
-      if (this.#calls.owed > 0) this.#watch(this.#options.stallMs ?? STALL_MS);
+      if (this.#calls.owed > 0) this.#watch(this.#patience());
       else clearTimeout(this.#watchdog);
     }
   }
@@ -220,9 +289,12 @@ class EngineHost implements Engine {
         this.#started.reject(new ModelError(failure.code, failure.model, failure.file, failure.detail));
         return;
       }
-      for (const model of reply.models) this.#models.set(model.id, model);
+      for (const source of this.#options.models) {
+        const model = reply.models.find(({ id }) => id === source.id);
+        if (model) this.#table.put(source, model, source.id);
+      }
     } else {
-      this.#refused = refusedAfterRestart(this.#models, reply);
+      this.#refused = refusedAfterRestart(this.#table.models, reply);
     }
     this.#state = 'ready';
     this.#readySince = Date.now();

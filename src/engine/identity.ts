@@ -1,8 +1,15 @@
 import { equalBytes } from '../../attestation/bytes/bytes.ts';
 import { type Dc, decodeDc, encodeDc } from '../../attestation/cbor/deterministic.ts';
 import { ModelError } from '../models/errors.ts';
-import type { LoadedModel, RefusedModel } from './engine.ts';
+import { EngineError, type LoadedModel, type RefusedModel } from './engine.ts';
 import type { LoadedReply } from './protocol.ts';
+
+/** The one model that was to be loaded. */
+export function requireLoaded({ models: [model], failures: [failure] }: LoadedReply): LoadedModel {
+  if (failure) throw new ModelError(failure.code, failure.model, failure.file, failure.detail);
+  if (!model) throw new EngineError('ENGINE_FAILED', 'the runtime loaded nothing');
+  return model;
+}
 
 /** Models that may not be served after a restart: gone, failing, or other than before. */
 export function refusedAfterRestart(

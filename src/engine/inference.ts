@@ -1,6 +1,6 @@
 import { type InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { EngineError, type Tensor, type TensorSpec } from './engine.ts';
-import { halfBits, RUNTIME_TYPES } from './tensors.ts';
+import { halfBits, requireOutputs, RUNTIME_TYPES } from './tensors.ts';
 
 /** Failures that the values or free dimensions of the inputs cause, as onnxruntime words them. */
 const INPUT_FAULT =
@@ -15,7 +15,9 @@ export async function infer(
   const feeds: Record<string, RuntimeTensor> = {};
   for (const input of inputs) feeds[input.name] = toRuntime(input);
   const results = await runInputs(session, feeds, outputs);
-  return outputs.map((spec) => fromRuntime(spec, results[spec.name]));
+  const tensors = outputs.map((spec) => fromRuntime(spec, results[spec.name]));
+  requireOutputs(tensors);
+  return tensors;
 }
 
 async function runInputs(

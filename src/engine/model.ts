@@ -68,6 +68,7 @@ export async function loadModel(
     maxTokens: tokenizer?.maxTokens,
     dimensions: embedding?.dimensions,
     chatTemplate: chatTemplate(config),
+    samplingDefaults: config.sampling,
   };
   return { loaded, session, tokenizer, embedding, generation, external: files.external };
 }

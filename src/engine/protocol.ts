@@ -6,6 +6,7 @@ import type {
   GeneratedToken,
   Generation,
   LoadedModel,
+  Sampling,
   Tensor,
 } from './engine.ts';
 
@@ -36,10 +37,31 @@ export type RunRequest =
       readonly prompt: string;
       readonly maxTokens: number;
       readonly templated: boolean;
+      readonly sampling: Sampling | undefined;
+      readonly stop: readonly string[];
+      readonly logprobs: number | undefined;
     };
 
+/** A request before it has an id. */
+export type RunPayload = RunRequest extends infer Request
+  ? Request extends RunRequest
+    ? Omit<Request, 'id'>
+    : never
+  : never;
+
+/** Changes of what is loaded, answered like requests; `key` is the child's name of the model. */
+export type ChangeRequest =
+  | {
+      readonly kind: 'load-model';
+      readonly id: number;
+      readonly key: string;
+      readonly load: LoadRequest;
+    }
+  | { readonly kind: 'unload-model'; readonly id: number; readonly key: string };
+
 /** What the parent sends. */
-export type ToChild = LoadRequest | RunRequest | { readonly kind: 'cancel'; readonly id: number };
+export type ToChild =
+  LoadRequest | RunRequest | ChangeRequest | { readonly kind: 'cancel'; readonly id: number };
 
 /** A `ModelError` on the wire. */
 export interface LoadFailure {
@@ -57,7 +79,8 @@ export interface LoadedReply {
   readonly fallback: string | undefined;
 }
 
-export type RunResult = readonly Tensor[] | Embeddings | Generation;
+/** The last is of a change. */
+export type RunResult = readonly Tensor[] | Embeddings | Generation | LoadedReply | undefined;
 
 /** What the child sends. Every request is answered by one `done` or `failed`, a cancelled one too. */
 export type FromChild =

@@ -96,11 +96,7 @@ export class Scheduler {
         `the prompt fills all ${tokenizer.maxTokens} tokens of the context`,
       );
     }
-    return {
-      kind: 'generate',
-      id,
-      run: new GenerationRun({ session, plan, tokenizer }, prompt, request.maxTokens),
-    };
+    return { kind: 'generate', id, run: new GenerationRun({ session, plan, tokenizer }, prompt, request) };
   }
 
   async #work(): Promise<void> {

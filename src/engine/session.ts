@@ -78,6 +78,14 @@ function refuseLoad({ id, path }: SessionFiles, message: string): ModelError {
   if (/CUDA (failure|error)|CUDA-capable|ExecutionProvider_Cuda|libcu/i.test(message)) {
     return new ModelError('PROVIDER_MISSING', id, 'libonnxruntime_providers_cuda.so', detail);
   }
+  // ONNX's number of BFLOAT16: the binding has no array for it.
+  if (message.includes('Unsupported data type: 16'))
+    return new ModelError(
+      'UNSUPPORTED_MODEL',
+      id,
+      path,
+      'has a BF16 tensor, which onnxruntime-node cannot hold',
+    );
   if (message.includes('protobuf parsing failed')) return new ModelError('FILE_MALFORMED', id, path, detail);
   if (message.includes('Unsupported model IR version'))
     return new ModelError('UNSUPPORTED_IR', id, path, detail);

@@ -9,6 +9,8 @@ import {
 
 /** Most elements of all inputs of one request: 64 MiB of FP32. */
 export const MAX_ELEMENTS = 0x100_0000;
+/** Most bytes of all outputs of one request, text in UTF-16: a model may make much of little. */
+export const MAX_OUTPUT_BYTES = 0x1000_0000;
 /** Most UTF-16 units of one request's BYTES elements. */
 const MAX_TEXT_UNITS = 0x100_0000;
 const MAX_RANK = 16;
@@ -93,7 +95,25 @@ function requireFit(spec: TensorSpec, { datatype, shape, data }: Tensor): void {
   if (elements !== data.length) {
     throw invalid(`input ${spec.name}: the shape has ${elements} elements, the data ${data.length}`);
   }
+  requireText(spec.name, data);
 }
+
+/** The binding hands text over up to its first NUL and says nothing: a model would see other text than was sent. */
+function requireText(name: string, data: TensorData): void {
+  if (!Array.isArray(data)) return;
+  const at = (data as readonly string[]).findIndex((text) => text.includes('\0'));
+  if (at !== -1)
+    throw invalid(`input ${name}: element ${at} has a NUL, which text of the runtime cannot hold`);
+}
+
+/** Refuses outputs that are too large to be passed on. */
+export function requireOutputs(outputs: readonly Tensor[]): void {
+  const bytes = outputs.reduce((sum, { data }) => sum + outputBytes(data), 0);
+  if (bytes > MAX_OUTPUT_BYTES) throw invalid(`all outputs have ${bytes} bytes, at most ${MAX_OUTPUT_BYTES}`);
+}
+
+const outputBytes = (data: TensorData): number =>
+  ArrayBuffer.isView(data) ? data.byteLength : 2 * textUnits(data);
 
 /** A declared shape of rank 0 is a scalar or unknown, which the runtime does not tell apart: it judges the shape. */
 function shapeFits(declared: readonly number[], given: readonly number[]): boolean {

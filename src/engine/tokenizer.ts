@@ -10,7 +10,7 @@ interface LibraryTokenizer {
     ids: number[],
     options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean },
   ): string;
-  get_added_tokens_decoder(): ReadonlyMap<number, { readonly special: boolean }>;
+  get_added_tokens_decoder(): ReadonlyMap<number, { readonly special: boolean; readonly content: string }>;
 }
 const { Tokenizer } = library as unknown as {
   readonly Tokenizer: new (json: object, config: object) => LibraryTokenizer;
@@ -26,7 +26,10 @@ const REPLACEMENT = '\uFFFD';
 export class TextTokenizer {
   readonly maxTokens: number;
   readonly #tokenizer: LibraryTokenizer;
-  readonly #special: ReadonlySet<number>;
+  /** Text of each special token. */
+  readonly #special: ReadonlyMap<number, string>;
+  /** An ordinary token and its text: a decoder may drop the space that leads a text. */
+  #anchor: { readonly ids: readonly number[]; readonly text: string } | undefined;
 
   constructor(files: NonNullable<ModelConfig['tokenizer']>, maxTokens: number) {
     this.maxTokens = maxTokens;
@@ -36,7 +39,8 @@ export class TextTokenizer {
       throw new FileRefused('FILE_MALFORMED', 'is of a kind that is not supported here');
     }
     const added = [...this.#tokenizer.get_added_tokens_decoder()];
-    this.#special = new Set(added.filter(([, token]) => token.special).map(([id]) => id));
+    const special = added.filter(([, token]) => token.special);
+    this.#special = new Map(special.map(([id, token]) => [id, token.content]));
   }
 
   /** Token ids of a text. A text that is empty or too long is refused, never cut. `what` names it in refusals. */
@@ -65,8 +69,21 @@ export class TextTokenizer {
     });
   }
 
+  /** The text of one token within a text; the replacement character where it is part of a character. */
+  textOf(id: number): string {
+    const special = this.#special.get(id);
+    if (special !== undefined) return special;
+    this.#anchor ??= this.#makeAnchor();
+    return this.decode([...this.#anchor.ids, id]).slice(this.#anchor.text.length);
+  }
+
   isSpecial(id: number): boolean {
     return this.#special.has(id);
+  }
+
+  #makeAnchor(): { readonly ids: readonly number[]; readonly text: string } {
+    const { ids } = this.#tokenizer.encode('a', { add_special_tokens: false });
+    return { ids, text: this.decode(ids) };
   }
 }
 

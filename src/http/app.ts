@@ -6,6 +6,7 @@ import { ServiceError } from './errors.ts';
 import { OPENAPI } from './openapi.ts';
 import { PlainReply } from './reply.ts';
 import { attestation, keyset } from './routes/attestation.ts';
+import { CHAT } from './routes/chat.ts';
 import { COMPLETIONS } from './routes/completions.ts';
 import { EMBEDDINGS } from './routes/embeddings.ts';
 import { livez, readyz } from './routes/health.ts';
@@ -15,6 +16,7 @@ import { metrics } from './routes/metrics.ts';
 import { listModels, retrieveModel } from './routes/models.ts';
 import { live, modelMetadata, modelReady, ready, serverMetadata } from './routes/oip.ts';
 import { bundle, receipt } from './routes/receipts.ts';
+import { repositoryRoutes } from './routes/repository.ts';
 import type { Service } from './service.ts';
 
 interface Route {
@@ -29,7 +31,7 @@ export function createApp(service: Service): Express {
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
-  const routes = [...inferenceRoutes(service), ...otherRoutes(service)];
+  const routes = [...inferenceRoutes(service), ...otherRoutes(service), ...repositoryRoutes(service)];
   for (const { method, path, handler } of routes) app[method](path, handler);
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map(({ method }) => method.toUpperCase());
@@ -51,6 +53,7 @@ function inferenceRoutes(service: Service): readonly Route[] {
       path: '/v1/completions',
       handler: inferenceEndpoint(service, 'completions', COMPLETIONS),
     },
+    { method: 'post', path: '/v1/chat/completions', handler: inferenceEndpoint(service, 'chat', CHAT) },
     { method: 'post', path: '/v2/models/:model/infer', handler: infer },
     { method: 'post', path: '/v2/models/:model/versions/:version/infer', handler: infer },
   ];

@@ -34,7 +34,11 @@ export class Gate {
 
   /** Throws unless the admin key asks. Without one, loopback is open. */
   requireAdmin(request: IncomingMessage): void {
-    if (this.#openMetrics) return;
+    if (!this.#openMetrics) this.requireAdminKey(request);
+  }
+
+  /** Throws unless the admin key asks: without one nobody may, as any page in a browser reaches loopback. */
+  requireAdminKey(request: IncomingMessage): void {
     const digest = keyDigest(request);
     if (!this.#admin || !digest || !timingSafeEqual(this.#admin, digest)) {
       throw new ServiceError('ADMIN_KEY_REQUIRED', 'the admin key is needed');

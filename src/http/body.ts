@@ -39,6 +39,13 @@ export function mediaType(contentType: string | undefined): string {
   return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
 
+/** A parameter of a media type, by its name in lower case; undefined where it is not there. */
+export function mediaParameter(contentType: string | undefined, name: string): string | undefined {
+  const parameters = (contentType ?? '').split(';').slice(1);
+  const found = parameters.map((parameter) => parameter.trim().split('=', 2));
+  return found.find(([key]) => key?.toLowerCase() === name)?.[1];
+}
+
 /** Throws unless the type is JSON. */
 export function requireJson(contentType: string | undefined): void {
   if (mediaType(contentType) !== 'application/json') {

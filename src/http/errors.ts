@@ -1,6 +1,7 @@
 import type { Outcome, Reason } from '../../attestation/receipt/claims.ts';
 import { LogError } from '../archive/errors.ts';
 import { EngineError, type EngineErrorCode } from '../engine/engine.ts';
+import { ModelError } from '../models/errors.ts';
 import { VouchingError } from '../receipts/errors.ts';
 
 /** Every reason for which a request is refused: its status, and what a person can do about it. The codes are stable. */
@@ -18,7 +19,21 @@ export const SERVICE_ERRORS = {
   BODY_INVALID: [400, 'Send one JSON object in UTF-8, without duplicate names.'],
   NONCE_INVALID: [400, 'A nonce is exactly 32 bytes, 64 lower-case hex digits, and not all zero.'],
   MODEL_NOT_FOUND: [404, 'GET /v1/models lists the models.'],
+  VERSION_NOT_FOUND: [404, 'GET /v2/models/{model} lists its versions.'],
+  MODEL_BUSY: [409, 'Ask again when the model is loaded or unloaded.'],
+  MODEL_UNLOADABLE: [400, 'Correct the files of the model, then load it again.'],
+  DATATYPE_UNSUPPORTED: [400, 'GET /v2/models/{model} says the datatype of each tensor.'],
+  PARAMETER_UNSUPPORTED: [
+    400,
+    'Leave the named parameter out; GET /openapi.json lists those that are known.',
+  ],
+  SHAPE_MISMATCH: [400, 'Send as many values as the shape has elements, flat or nested as the shape is.'],
+  FRAMING_INVALID: [
+    400,
+    'Inference-Header-Content-Length is the length of the JSON; binary_data_size that of each tensor after it.',
+  ],
   INVALID_INPUT: [400, 'Correct the named parameter.'],
+  CHAT_TEMPLATE_MISSING: [400, 'Use /v1/completions, or add chat_template.jinja to the folder of the model.'],
   UNSUPPORTED_TASK: [400, 'GET /v1/models says what each model does.'],
   OVERLOADED: [429, 'Ask again later.'],
   TOO_MANY_NONCES: [429, 'Ask again later.'],
@@ -83,6 +98,7 @@ const ENGINE_CODES = {
   INVALID_INPUT: 'INVALID_INPUT',
   UNKNOWN_MODEL: 'MODEL_NOT_FOUND',
   MODEL_REFUSED: 'ENGINE_UNAVAILABLE',
+  MODEL_BUSY: 'MODEL_BUSY',
   QUEUE_FULL: 'OVERLOADED',
   UNSUPPORTED_TASK: 'UNSUPPORTED_TASK',
   CANCELLED: 'CANCELLED',
@@ -95,6 +111,9 @@ const ENGINE_CODES = {
 export function toServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error;
   if (error instanceof EngineError) return new ServiceError(ENGINE_CODES[error.code], error.message);
+  if (error instanceof ModelError) {
+    return new ServiceError('MODEL_UNLOADABLE', `${error.code}: ${error.message}. ${error.advice}`);
+  }
   if (error instanceof LogError) return new ServiceError('NOT_VOUCHING', error.code);
   if (error instanceof VouchingError) {
     const code = error.code === 'ISSUING_STOPPED' ? 'NOT_VOUCHING' : error.code;
@@ -113,7 +132,12 @@ export const COMPLETE: Ending = { outcome: 'complete', reason: undefined };
 
 const ENDINGS: Partial<Record<ServiceErrorCode, Ending>> = {
   INVALID_INPUT: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  DATATYPE_UNSUPPORTED: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  PARAMETER_UNSUPPORTED: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  SHAPE_MISMATCH: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  FRAMING_INVALID: { outcome: 'refused', reason: 'INVALID_INPUT' },
   BODY_INVALID: { outcome: 'refused', reason: 'INVALID_INPUT' },
+  CHAT_TEMPLATE_MISSING: { outcome: 'refused', reason: 'UNSUPPORTED_TASK' },
   UNSUPPORTED_TASK: { outcome: 'refused', reason: 'UNSUPPORTED_TASK' },
   CANCELLED: { outcome: 'aborted', reason: 'CANCELLED' },
   DEADLINE_EXCEEDED: { outcome: 'error', reason: 'DEADLINE_EXCEEDED' },

@@ -1,3 +1,4 @@
+import type { CommittedParameter } from '../../attestation/receipt/commitment.ts';
 import type { Engine, LoadedModel } from '../engine/engine.ts';
 import type { Dialect } from './dialect.ts';
 import { ServiceError } from './errors.ts';
@@ -21,18 +22,28 @@ export interface Call<Input> {
   readonly signal: AbortSignal;
   readonly stream: EventStream;
   /** For the receipt: parameters as applied. */
-  readonly parameters: Map<string, string>;
+  readonly parameters: Map<string, string | Uint8Array>;
+  /** For the receipt: a parameter that can hold content, as a commitment to its JSON text. */
+  readonly commitParameter: (name: CommittedParameter, value: unknown) => void;
   /** For the receipt: counts of tokens. */
   readonly usage: Map<string, number>;
+}
+
+/** A body of JSON and the raw tensors after it. */
+export interface FramedBody {
+  readonly bytes: Uint8Array;
+  readonly jsonLength: number;
 }
 
 /** One inference API. */
 export interface InferenceRoute<Input = unknown> {
   readonly dialect: Dialect;
+  /** Raw tensors may follow the JSON of a request. */
+  readonly takesTensors?: true;
   /** Finds the model that the request names. What it throws has no receipt. */
   name(request: ServiceRequest, engine: Engine): Named<Input>;
-  /** Answers: the JSON body, or undefined where the answer went to the stream. What it throws has a receipt. */
-  answer(call: Call<Input>): Promise<Uint8Array | undefined>;
+  /** Answers: the body, or undefined where the answer went to the stream. What it throws has a receipt. */
+  answer(call: Call<Input>): Promise<Uint8Array | FramedBody | undefined>;
 }
 
 export function requireModel(engine: Engine, id: unknown, param: string): LoadedModel {

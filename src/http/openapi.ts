@@ -1,4 +1,5 @@
 import { SOFTWARE } from '../config/package.ts';
+import { RUNTIME_TYPES } from '../engine/tensors.ts';
 import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './routes/receipts.ts';
 
 const JSON_TYPE = 'application/json';
@@ -87,16 +88,81 @@ const EMBEDDINGS = {
   },
 };
 
+const STOP = { type: 'string', minLength: 1, maxLength: 256 };
+const OWN_DEFAULT = 'Default: as the generation_config.json of the model says.';
+
+const GENERATION = {
+  model: { type: 'string' },
+  n: { type: 'integer', minimum: 1, maximum: 16, default: 1 },
+  stop: { anyOf: [STOP, { type: 'array', items: STOP, maxItems: 4 }] },
+  seed: { type: 'integer', description: 'Default: drawn by the service and named in the receipt.' },
+  temperature: {
+    type: 'number',
+    minimum: 0,
+    maximum: 2,
+    description: `0 is greedy. ${OWN_DEFAULT} Where it says nothing: 0.`,
+  },
+  top_p: { type: 'number', minimum: 0, maximum: 1, description: OWN_DEFAULT },
+  top_k: { type: 'integer', minimum: 0, description: `0 is all. ${OWN_DEFAULT}` },
+  frequency_penalty: { type: 'number', minimum: -2, maximum: 2, default: 0 },
+  presence_penalty: { type: 'number', minimum: -2, maximum: 2, default: 0 },
+  stream: { type: 'boolean', default: false },
+  stream_options: { type: 'object', properties: { include_usage: { type: 'boolean' } } },
+  user: { type: 'string' },
+};
+
 const COMPLETIONS = {
   type: 'object',
   required: ['model', 'prompt'],
   properties: {
-    model: { type: 'string' },
+    ...GENERATION,
     prompt: { type: 'string' },
     max_tokens: { type: 'integer', minimum: 1, default: 16 },
-    temperature: { type: 'number', enum: [0] },
-    stream: { type: 'boolean', default: false },
-    stream_options: { type: 'object', properties: { include_usage: { type: 'boolean' } } },
+    logprobs: { type: 'integer', minimum: 0, maximum: 5 },
+    echo: { type: 'boolean', default: false, description: 'Not with logprobs.' },
+  },
+};
+
+const TEXT_PARTS = {
+  type: 'array',
+  minItems: 1,
+  items: {
+    type: 'object',
+    required: ['type', 'text'],
+    properties: { type: { type: 'string', enum: ['text'] }, text: { type: 'string' } },
+  },
+};
+
+const CHAT = {
+  type: 'object',
+  required: ['model', 'messages'],
+  properties: {
+    ...GENERATION,
+    messages: {
+      type: 'array',
+      minItems: 1,
+      items: {
+        type: 'object',
+        required: ['role', 'content'],
+        properties: {
+          role: { type: 'string', enum: ['system', 'developer', 'user', 'assistant'] },
+          content: { anyOf: [{ type: 'string' }, TEXT_PARTS] },
+          name: { type: 'string' },
+        },
+      },
+    },
+    max_completion_tokens: {
+      type: 'integer',
+      minimum: 1,
+      description: 'Default: what the context of the model holds.',
+    },
+    max_tokens: { type: 'integer', minimum: 1, description: 'The older name of max_completion_tokens.' },
+    logprobs: { type: 'boolean', default: false },
+    top_logprobs: { type: 'integer', minimum: 0, maximum: 20, description: 'Needs logprobs.' },
+    response_format: {
+      type: 'object',
+      properties: { type: { type: 'string', enum: ['text'] } },
+    },
   },
 };
 
@@ -105,22 +171,73 @@ const INFER = {
   required: ['inputs'],
   properties: {
     id: { type: 'string' },
+    model_name: { type: 'string', description: 'The model of the path, again' },
+    parameters: { type: 'object', properties: { binary_data_output: { type: 'boolean' } } },
     inputs: {
       type: 'array',
       items: {
         type: 'object',
-        required: ['name', 'shape', 'datatype', 'data'],
+        required: ['name', 'shape', 'datatype'],
         properties: {
           name: { type: 'string' },
           shape: { type: 'array', items: { type: 'integer' } },
-          datatype: { type: 'string' },
-          data: { type: 'array' },
+          datatype: { type: 'string', enum: Object.keys(RUNTIME_TYPES) },
+          data: { type: 'array', description: 'Flat, or nested as the shape is' },
+          parameters: {
+            type: 'object',
+            properties: { binary_data_size: { type: 'integer', description: 'Instead of data' } },
+          },
         },
       },
     },
-    outputs: { type: 'array', items: { type: 'object', properties: { name: { type: 'string' } } } },
+    outputs: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['name'],
+        properties: {
+          name: { type: 'string' },
+          parameters: { type: 'object', properties: { binary_data: { type: 'boolean' } } },
+        },
+      },
+    },
   },
 };
+
+/** Inference that takes and gives raw tensors after the JSON, too. */
+function tensors(parameters: readonly object[]): object {
+  const described = inference(INFER_SUMMARY, INFER, [...parameters, JSON_LENGTH]) as {
+    requestBody: { content: object };
+    responses: { 200: { content: object } };
+  };
+  Object.assign(described.requestBody.content, content('application/octet-stream'));
+  Object.assign(described.responses[200].content, content('application/octet-stream'));
+  return described;
+}
+
+const JSON_LENGTH = {
+  name: 'Inference-Header-Content-Length',
+  in: 'header',
+  description: 'Bytes of JSON before the raw tensors; 0: the body is one raw tensor.',
+  schema: { type: 'integer', minimum: 0 },
+};
+
+/** A route of the model repository. */
+function repository(summary: string, parameters: readonly object[], properties: object): object {
+  return {
+    summary,
+    security: KEYED,
+    parameters,
+    requestBody: { content: { [JSON_TYPE]: { schema: { type: 'object', properties } } } },
+    responses: {
+      200: answer('Done'),
+      400: failure('The request or the model is refused'),
+      401: failure('The admin key is needed'),
+      404: failure('No such model'),
+      409: failure('The model is being loaded or unloaded'),
+    },
+  };
+}
 
 const INFER_SUMMARY = 'Tensors in, tensors out';
 const DESCRIBE = 'Inputs and outputs of a model';
@@ -137,7 +254,8 @@ export const OPENAPI = {
   components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
   paths: {
     '/v1/embeddings': { post: inference('Embeddings as OpenAI has them', EMBEDDINGS) },
-    '/v1/completions': { post: inference('Completions as OpenAI has them, greedy', COMPLETIONS, [], true) },
+    '/v1/completions': { post: inference('Completions as OpenAI has them', COMPLETIONS, [], true) },
+    '/v1/chat/completions': { post: inference('Chats as OpenAI has them: text', CHAT, [], true) },
     '/v1/models': { get: keyed('Models', [], answer('All models')) },
     '/v1/models/{model}': { get: keyed('One model', [MODEL], answer('The model')) },
     '/v1/attestation': {
@@ -168,10 +286,19 @@ export const OPENAPI = {
     '/v2/models/{model}/versions/{version}': { get: keyed(DESCRIBE, [MODEL, VERSION], answer('The model')) },
     '/v2/models/{model}/ready': { get: keyed(READY, [MODEL], answer('It can')) },
     '/v2/models/{model}/versions/{version}/ready': { get: keyed(READY, [MODEL, VERSION], answer('It can')) },
-    '/v2/models/{model}/infer': { post: inference(INFER_SUMMARY, INFER, [MODEL]) },
-    '/v2/models/{model}/versions/{version}/infer': {
-      post: inference(INFER_SUMMARY, INFER, [MODEL, VERSION]),
+    '/v2/repository/index': {
+      post: repository('Models of the store and their states', [], { ready: { type: 'boolean' } }),
     },
+    '/v2/repository/models/{model}/load': {
+      post: repository('Loads a model, or loads it anew', [MODEL], { parameters: { type: 'object' } }),
+    },
+    '/v2/repository/models/{model}/unload': {
+      post: repository('Unloads a model once its requests have ended', [MODEL], {
+        parameters: { type: 'object', properties: { unload_dependents: { type: 'boolean' } } },
+      }),
+    },
+    '/v2/models/{model}/infer': { post: tensors([MODEL]) },
+    '/v2/models/{model}/versions/{version}/infer': { post: tensors([MODEL, VERSION]) },
     '/livez': { get: open('Whether the process answers', answer('It does')) },
     '/readyz': {
       get: open('What stands in the way of answers', answer('Nothing'), { 503: failure('The obstacles') }),

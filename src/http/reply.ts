@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { JSON_LENGTH_HEADER } from './tensorFraming.ts';
 
 /** The receipt of an answer, as the client is told of it. */
 export interface ReceiptNotice {
@@ -14,6 +15,8 @@ export interface ReceiptNotice {
 export interface AnswerHead {
   readonly status: number;
   readonly contentType: string;
+  /** Bytes of JSON at the start, where raw tensors follow. */
+  readonly jsonLength?: number | undefined;
   /** Undefined where no receipt was issued. */
   readonly receipt?: ReceiptNotice | undefined;
   /** Seconds. */
@@ -68,8 +71,9 @@ export class PlainReply implements Reply {
   }
 }
 
-function headersOf({ contentType, receipt, retryAfter }: AnswerHead): OutgoingHttpHeaders {
+function headersOf({ contentType, jsonLength, receipt, retryAfter }: AnswerHead): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { 'content-type': contentType };
+  if (jsonLength !== undefined) headers[JSON_LENGTH_HEADER] = jsonLength;
   if (receipt) {
     headers['vouchsafe-receipt-id'] = Buffer.from(receipt.id).toString('hex');
     headers['vouchsafe-commitment-key'] = Buffer.from(receipt.k).toString('base64url');

@@ -10,6 +10,8 @@ export interface ServiceRequest {
   readonly params: Readonly<Record<string, string | undefined>>;
   /** The exact bytes of the body: the receipt commits to them. */
   readonly bytes: Uint8Array;
+  /** Bytes of JSON at the start, where raw tensors follow; undefined where all is JSON. */
+  readonly jsonLength: number | undefined;
   readonly nonce: Uint8Array | undefined;
   /** The client waits until hardware covers the receipt. */
   readonly fresh: boolean;

@@ -17,6 +17,7 @@ import { Refusal } from '../../attestation/errors.ts';
 import { ServiceError } from './errors.ts';
 import type { ReplayGuard } from './replayGuard.ts';
 import type { AnswerHead, Reply } from './reply.ts';
+import { framedType } from './tensorFraming.ts';
 
 const ENC = /^[0-9a-f]{64}$/;
 const EMPTY = new Uint8Array(0);
@@ -125,7 +126,7 @@ class SealedReply implements Reply {
     await this.#finish();
   }
 
-  begin({ status, contentType, receipt, retryAfter }: AnswerHead): void {
+  begin({ status, contentType, jsonLength, receipt, retryAfter }: AnswerHead): void {
     this.status = status;
     this.#response.writeHead(200, {
       'content-type': SEALED_CONTENT_TYPE,
@@ -139,7 +140,8 @@ class SealedReply implements Reply {
       ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
     });
     const inside = receipt && { id: receipt.id, k: receipt.k };
-    this.#frame(encodeSealedHead({ status, contentType, receipt: inside }), false);
+    const type = framedType(contentType, jsonLength);
+    this.#frame(encodeSealedHead({ status, contentType: type, receipt: inside }), false);
   }
 
   write(event: Uint8Array): void {

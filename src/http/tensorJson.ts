@@ -2,9 +2,7 @@ import type { Datatype, Tensor, TensorData } from '../engine/engine.ts';
 import { EngineError } from '../engine/engine.ts';
 import { fromHalf } from '../engine/tensors.ts';
 import { ServiceError } from './errors.ts';
-
-/** Nesting of `data`: the rank that the engine takes. */
-const MAX_RANK = 16;
+import { countElements } from './tensorBinary.ts';
 
 const DECIMAL = /^-?\d{1,20}$/;
 
@@ -27,18 +25,37 @@ const READERS: Readonly<Record<Datatype, Reader>> = {
   BYTES: (name, values) => values.map((value) => readText(name, value)),
 };
 
-/** The row-major values of a tensor, from a flat list or from one nested by dimension. */
-export function readTensorData(name: string, datatype: Datatype, data: unknown): TensorData {
-  const values: unknown[] = [];
-  flatten(name, data, values, MAX_RANK);
+/** The row-major values of a tensor, from a flat list or from one that is nested exactly as the shape is. */
+export function readTensorData(
+  name: string,
+  datatype: Datatype,
+  shape: readonly number[],
+  data: unknown,
+): TensorData {
+  if (!Array.isArray(data)) throw invalid(name, 'data is no list');
+  const values: readonly unknown[] = (data as readonly unknown[]).some(Array.isArray)
+    ? nested(name, data, shape)
+    : data;
+  const elements = countElements(shape);
+  if (values.length !== elements) {
+    throw mismatch(name, `the shape has ${elements} elements, data ${values.length}`);
+  }
   return READERS[datatype](name, values);
 }
 
-function flatten(name: string, data: unknown, into: unknown[], rank: number): void {
-  if (!Array.isArray(data)) throw invalid(name, 'data is no list');
-  if (rank === 0) throw invalid(name, `data is nested deeper than ${MAX_RANK} levels`);
+function nested(name: string, data: unknown, shape: readonly number[]): readonly unknown[] {
+  const values: unknown[] = [];
+  flatten(name, data, values, shape);
+  return values;
+}
+
+function flatten(name: string, data: unknown, into: unknown[], shape: readonly number[]): void {
+  const [size, ...rest] = shape;
+  if (!Array.isArray(data) || data.length !== size)
+    throw mismatch(name, 'data is not nested as the shape is');
   for (const item of data as readonly unknown[]) {
-    if (Array.isArray(item)) flatten(name, item, into, rank - 1);
+    if (rest.length > 0) flatten(name, item, into, rest);
+    else if (Array.isArray(item)) throw mismatch(name, 'data is nested deeper than the shape');
     else into.push(item);
   }
 }
@@ -127,11 +144,15 @@ function writeNumbers(name: string, values: Float32Array | Float64Array | readon
     if (!Number.isFinite(value)) {
       throw new EngineError(
         'ENGINE_FAILED',
-        `output ${name} has a number that is not finite, which JSON lacks`,
+        `output ${name} has a number that is not finite, which JSON lacks: ask for it as binary_data`,
       );
     }
   }
   return `[${values.join(',')}]`;
+}
+
+function mismatch(name: string, message: string): ServiceError {
+  return new ServiceError('SHAPE_MISMATCH', `input ${name}: ${message}`, 'inputs');
 }
 
 function invalid(name: string, message: string): ServiceError {

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { utf8 } from '../../attestation/bytes/bytes.ts';
 import type { Outcome } from '../../attestation/receipt/claims.ts';
-import { COMMITMENT_KEY_BYTES } from '../../attestation/receipt/commitment.ts';
+import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { commit, COMMITMENT_KEY_BYTES, PARAMETER_ITEMS } from '../../attestation/receipt/commitment.ts';
 import type { IssuedReceipt, ResponseContent } from '../receipts/draft.ts';
 import type { Vouching } from '../receipts/vouching.ts';
 import type { Engine } from '../engine/engine.ts';
+import { pinEngine } from '../engine/pinned.ts';
 import type { Admission } from './admission.ts';
 import { errorBody, errorValue } from './dialect.ts';
 import { COMPLETE, type Ending, endingOf, type ServiceError, toServiceError } from './errors.ts';
@@ -14,6 +17,7 @@ import type { ReceiptNotice, Reply } from './reply.ts';
 import type { ServiceRequest } from './request.ts';
 
 const JSON_TYPE = 'application/json';
+const FRAMED_TYPE = 'application/octet-stream';
 const ID_BYTES = 16;
 const NOTHING = new Uint8Array(0);
 
@@ -39,6 +43,8 @@ export interface Served {
 interface Result {
   readonly ending: Ending;
   readonly body: Uint8Array | undefined;
+  /** Bytes of JSON in the body, where raw tensors follow. */
+  readonly jsonLength?: number | undefined;
   /** Undefined where all went well. */
   readonly failure: ServiceError | undefined;
 }
@@ -101,14 +107,19 @@ export class Vouched {
     const id = random.subarray(0, ID_BYTES);
     const k = random.subarray(ID_BYTES);
     const notice = receipts ? (): ReceiptNotice => this.#notice(id, k) : undefined;
+    const parameters: Call<unknown>['parameters'] = new Map();
     const call: Call<unknown> = {
       model,
       input,
-      engine,
+      engine: pinEngine(engine, model),
       receiptId: id.toString('hex'),
       signal: lifetime.signal,
       stream: new EventStream(reply, id, k, notice),
-      parameters: new Map(),
+      parameters,
+      commitParameter: (name, value) => {
+        const bytes = utf8(JSON.stringify(value));
+        parameters.set(name, commit(k, id, 'parameter', PARAMETER_ITEMS[name], bytes, nodeCrypto));
+      },
       usage: new Map(),
     };
     return { request, reply, lifetime, id, k, call, route };
@@ -121,7 +132,11 @@ export class Vouched {
 
   async #run({ route, call, lifetime }: Exchange): Promise<Result> {
     try {
-      return { ending: COMPLETE, body: await route.answer(call), failure: undefined };
+      const answer = await route.answer(call);
+      if (answer === undefined || answer instanceof Uint8Array) {
+        return { ending: COMPLETE, body: answer, failure: undefined };
+      }
+      return { ending: COMPLETE, body: answer.bytes, jsonLength: answer.jsonLength, failure: undefined };
     } catch (error) {
       const failure = lifetime.failure ?? toServiceError(error);
       const ending = endingOf(failure);
@@ -132,14 +147,20 @@ export class Vouched {
     }
   }
 
-  async #sendBody(exchange: Exchange, { ending, failure }: Result, body: Uint8Array): Promise<void> {
+  async #sendBody(
+    exchange: Exchange,
+    { ending, failure, jsonLength }: Result,
+    body: Uint8Array,
+  ): Promise<void> {
     const { reply, lifetime, id, k } = exchange;
     const issued = await this.#issue(exchange, ending, { kind: 'body', body });
     const covered = issued && (await this.#covered(exchange, issued));
     if (lifetime.gone) return;
     const receipt = issued && { id, k, evidence: issued.cited.digest, covered };
     const status = failure?.status ?? 200;
-    await reply.send({ status, contentType: JSON_TYPE, retryAfter: failure?.retryAfter, receipt }, body);
+    const contentType = jsonLength === undefined ? JSON_TYPE : FRAMED_TYPE;
+    const head = { status, contentType, jsonLength, retryAfter: failure?.retryAfter, receipt };
+    await reply.send(head, body);
   }
 
   async #endStream(exchange: Exchange, { ending, failure }: Result): Promise<void> {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PromptTemplate } from './chatTemplate.ts';
 import { FileRefused } from './errors.ts';
 import type { FileRole } from './store.ts';
 
@@ -16,6 +17,9 @@ export interface ModelConfig {
   /** Tokens that end a generation. */
   readonly endTokens: ReadonlySet<number>;
   readonly chatTemplate: string | undefined;
+  /** What `generation_config.json` says of sampling; undefined where it does not want any. */
+  readonly sampling:
+    { readonly temperature: number; readonly topP: number; readonly topK: number } | undefined;
   readonly bosToken: string | undefined;
   readonly eosToken: string | undefined;
   /** Parsed `tokenizer.json` and `tokenizer_config.json`; undefined where the model has no tokenizer. */
@@ -34,7 +38,13 @@ const CONFIG = z.object({
   n_embd: limit,
   eos_token_id: tokenIds,
 });
-const GENERATION_CONFIG = z.object({ eos_token_id: tokenIds });
+const GENERATION_CONFIG = z.object({
+  eos_token_id: tokenIds,
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().min(0).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  top_k: z.int().min(0).nullish(),
+});
 const TOKENIZER_CONFIG = z.looseObject({
   model_max_length: limit,
   bos_token: tokenText,
@@ -59,10 +69,24 @@ export function readConfig(files: ReadonlyMap<FileRole, Uint8Array>): ModelConfi
     maxTokens: smallest(limits) ?? FALLBACK_MAX_TOKENS,
     hiddenSize: config.hidden_size ?? config.n_embd ?? undefined,
     endTokens: new Set([generation.eos_token_id ?? config.eos_token_id ?? []].flat()),
-    chatTemplate: text(files.get('template'), 'template') ?? defaultTemplate(tokenizerConfig.chat_template),
+    chatTemplate: readTemplate(files, tokenizerConfig.chat_template),
+    sampling: samplingOf(generation),
     bosToken: tokenizerConfig.bos_token ?? undefined,
     eosToken: tokenizerConfig.eos_token ?? undefined,
     tokenizer: tokenizer && { json: tokenizer, config: tokenizerConfig },
+  };
+}
+
+/** What Hugging Face's libraries take where `do_sample` is set and nothing else. */
+const SAMPLING = { temperature: 1, topP: 1, topK: 50 };
+
+/** As Hugging Face's libraries read it: without `do_sample` a model is greedy, whatever else is stated. */
+function samplingOf(stated: z.infer<typeof GENERATION_CONFIG>): ModelConfig['sampling'] {
+  if (stated.do_sample !== true) return undefined;
+  return {
+    temperature: stated.temperature ?? SAMPLING.temperature,
+    topP: stated.top_p ?? SAMPLING.topP,
+    topK: stated.top_k ?? SAMPLING.topK,
   };
 }
 
@@ -71,9 +95,17 @@ function smallest(limits: readonly (number | null | undefined)[]): number | unde
   return stated.length === 0 ? undefined : Math.floor(Math.min(...stated.map(Number)));
 }
 
-function defaultTemplate(
-  stated: string | readonly { readonly name: string; readonly template: string }[] | null | undefined,
-): string | undefined {
+type StatedTemplates = z.infer<typeof TOKENIZER_CONFIG>['chat_template'];
+
+/** The template of its own file, else the one of the tokenizer. */
+function readTemplate(files: ReadonlyMap<FileRole, Uint8Array>, stated: StatedTemplates): string | undefined {
+  const own = text(files.get('template'), 'template');
+  if (own !== undefined) return requireTemplate(own, 'template');
+  const fallback = defaultTemplate(stated);
+  return fallback === undefined ? undefined : requireTemplate(fallback, 'tokenizer-config');
+}
+
+function defaultTemplate(stated: StatedTemplates): string | undefined {
   if (typeof stated === 'string') return stated;
   return stated?.find((entry) => entry.name === 'default')?.template;
 }
@@ -86,6 +118,16 @@ export class ConfigRefused extends FileRefused {
     super('FILE_MALFORMED', detail);
     this.name = 'ConfigRefused';
     this.role = role;
+  }
+}
+
+/** A chat template that cannot be read is found at load, not at the first chat. */
+function requireTemplate(source: string, role: FileRole): string {
+  try {
+    new PromptTemplate(source);
+    return source;
+  } catch {
+    throw new ConfigRefused(role, 'has a chat template that is no Jinja template');
   }
 }
 

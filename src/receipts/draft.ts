@@ -16,8 +16,8 @@ export interface ReceiptDraft {
     readonly manifestDigest: Uint8Array;
     readonly providers: readonly string[];
   };
-  /** As applied: numbers as decimal text. */
-  readonly parameters: ReadonlyMap<string, string>;
+  /** As applied: numbers as decimal text; what can hold content as a commitment. */
+  readonly parameters: ReadonlyMap<string, string | Uint8Array>;
   /** Name of the API key; undefined where nobody authenticated. */
   readonly tenant: string | undefined;
   readonly outcome: Outcome;

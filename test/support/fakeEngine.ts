@@ -9,8 +9,10 @@ import {
   type GenerateOptions,
   type Generation,
   type LoadedModel,
+  type ModelChange,
   type Tensor,
 } from '../../src/engine/engine.ts';
+import type { ModelSource } from '../../src/models/store.ts';
 
 const MODEL: LoadedModel = {
   id: 'fake',
@@ -23,6 +25,7 @@ const MODEL: LoadedModel = {
   maxTokens: 64,
   dimensions: 2,
   chatTemplate: undefined,
+  samplingDefaults: undefined,
 };
 
 /** An engine without a model: it echoes tensors and words, and fails or waits as a test says. */
@@ -37,6 +40,8 @@ export class FakeEngine implements Engine {
   aborted = 0;
   closed = false;
   #release: (() => void)[] = [];
+
+  readonly changing = new Map<string, ModelChange>();
 
   health(): EngineHealth {
     return { state: this.state, restarts: 0, lastFailure: undefined, pid: 1, pending: 0, refused: [] };
@@ -71,6 +76,17 @@ export class FakeEngine implements Engine {
       onToken({ id, text });
     }
     return { promptTokens: words.length, completionTokens: tokens.length, finishReason: 'stop' };
+  }
+
+  load({ id }: ModelSource): Promise<LoadedModel> {
+    const model = { ...MODEL, id };
+    this.models.set(id, model);
+    return Promise.resolve(model);
+  }
+
+  unload(id: string): Promise<void> {
+    if (!this.models.delete(id)) return Promise.reject(new EngineError('UNKNOWN_MODEL', 'no such model'));
+    return Promise.resolve();
   }
 
   close(): Promise<void> {

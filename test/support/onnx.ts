@@ -69,3 +69,51 @@ export function craftEncoder(vocabulary: number): Uint8Array {
   });
   return onnx.ModelProto.encode(model).finish();
 }
+
+/** Numbers of ONNX's `TensorProto.DataType` by the names of the Open Inference Protocol. */
+export const ONNX_TYPES = {
+  BOOL: 9,
+  UINT8: 2,
+  UINT16: 4,
+  UINT32: 12,
+  UINT64: 13,
+  INT8: 3,
+  INT16: 5,
+  INT32: 6,
+  INT64: 7,
+  FP16: 10,
+  FP32: 1,
+  FP64: 11,
+  BYTES: 8,
+  BF16: 16,
+} as const;
+
+/** Bytes of a model that gives back each of its inputs: `x` as `y`, `x2` as `y2` and so on; -1 is a free dimension. */
+export function craftIdentity(
+  ...inputs: readonly (readonly [keyof typeof ONNX_TYPES, readonly number[]])[]
+): Uint8Array {
+  const named = inputs.map(([datatype, shape], i) => ({
+    datatype,
+    shape,
+    suffix: i === 0 ? '' : String(i + 1),
+  }));
+  const value = (name: string, [datatype, shape]: (typeof inputs)[number]): object => {
+    const dim = shape.map((size, i) => (size === -1 ? { dimParam: `${name}${i}` } : { dimValue: size }));
+    return { name, type: { tensorType: { elemType: ONNX_TYPES[datatype], shape: { dim } } } };
+  };
+  const model = onnx.ModelProto.create({
+    irVersion: 8,
+    opsetImport: [{ domain: '', version: 17 }],
+    graph: {
+      name: 'identity',
+      node: named.map(({ suffix }) => ({
+        opType: 'Identity',
+        input: [`x${suffix}`],
+        output: [`y${suffix}`],
+      })),
+      input: named.map(({ suffix, datatype, shape }) => value(`x${suffix}`, [datatype, shape])),
+      output: named.map(({ suffix, datatype, shape }) => value(`y${suffix}`, [datatype, shape])),
+    },
+  });
+  return onnx.ModelProto.encode(model).finish();
+}

@@ -9,12 +9,13 @@ import { parseReceipt } from '../../attestation/receipt/receipt.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { checkConfig, type ConfigOverrides } from '../../src/config/load.ts';
 import { SECTIONS, type Config } from '../../src/config/schema.ts';
+import type { Engine } from '../../src/engine/engine.ts';
 import { listen } from '../../src/http/listen.ts';
 import { createService, type Service } from '../../src/http/service.ts';
 import { FakeEngine } from './fakeEngine.ts';
 import { makeWorld, NOW, type World, type WorldOptions } from './world.ts';
 
-/** A service over a socket, with a fake engine and a log in memory. */
+/** A service over a socket, with a fake engine unless a test brings its own, and a log in memory. */
 export interface TestService {
   readonly url: string;
   readonly port: number;
@@ -45,7 +46,7 @@ export function testConfig(overrides: ConfigOverrides = {}): Config {
 
 export async function startTestService(
   overrides: ConfigOverrides = {},
-  parts: { world?: WorldOptions; logFailure?: () => string | undefined } = {},
+  parts: { world?: WorldOptions; logFailure?: () => string | undefined; engine?: Engine } = {},
 ): Promise<TestService> {
   const config = testConfig({ log: { level: 'debug' }, ...overrides });
   const world = await makeWorld(parts.world);
@@ -53,7 +54,7 @@ export async function startTestService(
   const lines: string[] = [];
   const service = createService({
     config,
-    engine,
+    engine: parts.engine ?? engine,
     vouching: world.vouching,
     keyset: world.keyring.keyset,
     hpkeKey: world.keyring.hpke.privateKey,

@@ -1,20 +1,22 @@
-import type { Generation } from '../../engine/engine.ts';
-import { ServiceError } from '../errors.ts';
+import type { Alternative } from '../../engine/engine.ts';
+import { type AnswerForm, answerChoices, logprobText, type Piece } from '../choices.ts';
+import {
+  type Body,
+  type GenerationSettings,
+  invalid,
+  type OwnSettings,
+  readFlag,
+  readGeneration,
+  readInteger,
+  recordGeneration,
+} from '../generationSettings.ts';
 import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
-
-type Body = Readonly<Record<string, unknown>>;
 
 /** What OpenAI's API takes where nothing is said. */
 const DEFAULT_MAX_TOKENS = 16;
+const MAX_LOGPROBS = 5;
 
-interface Settings {
-  readonly prompt: string;
-  readonly maxTokens: number;
-  readonly stream: boolean;
-  readonly includeUsage: boolean;
-}
-
-/** `POST /v1/completions` of OpenAI's API, greedy. */
+/** `POST /v1/completions` of OpenAI's API. */
 export const COMPLETIONS: InferenceRoute<Body> = {
   dialect: 'openai',
   name({ bytes }, engine) {
@@ -22,106 +24,86 @@ export const COMPLETIONS: InferenceRoute<Body> = {
     return { model: requireModel(engine, input['model'], 'model'), input };
   },
   answer(call) {
-    const settings = readSettings(call.input, call.model.maxTokens);
-    call.parameters.set('max_tokens', String(settings.maxTokens)).set('temperature', '0');
-    call.parameters.set('stream', String(settings.stream));
-    return settings.stream ? stream(call, settings) : complete(call, settings);
+    const { input, model } = call;
+    const settings = readGeneration(input, model, readOwn(input, model.maxTokens));
+    const { prompt } = input as { prompt?: unknown };
+    if (typeof prompt !== 'string') throw invalid('prompt', 'prompt is one text');
+    const echo = readEcho(input, settings);
+    recordGeneration(call, settings);
+    if (echo) call.parameters.set('echo', 'true');
+    return answerChoices(call, { text: prompt, templated: false }, settings, form(call, echo ? prompt : ''));
   },
 };
 
-async function complete(call: Call<Body>, { prompt, maxTokens }: Settings): Promise<Uint8Array> {
-  const { engine, model, signal } = call;
-  const texts: string[] = [];
-  const generation = await engine.generate(model.id, prompt, { maxTokens, signal }, ({ text }) => {
-    texts.push(text);
-  });
-  const usage = countUsage(call, generation);
-  const choice = toChoice(texts.join(''), generation.finishReason);
-  return Buffer.from(JSON.stringify({ ...frame(call), choices: [choice], usage }));
-}
-
-async function stream(call: Call<Body>, { prompt, maxTokens, includeUsage }: Settings): Promise<undefined> {
-  const { engine, model, signal } = call;
-  const shared = { ...frame(call), ...(includeUsage && { usage: null }) };
-  const send = (text: string, finishReason: Generation['finishReason'] | null): void => {
-    call.stream.data(JSON.stringify({ ...shared, choices: [toChoice(text, finishReason)] }));
-  };
-  const generation = await engine.generate(model.id, prompt, { maxTokens, signal }, ({ text }) => {
-    // A character of several tokens comes with its last.
-    if (text !== '' && !signal.aborted) send(text, null);
-  });
-  const usage = countUsage(call, generation);
-  send('', generation.finishReason);
-  if (includeUsage) call.stream.data(JSON.stringify({ ...frame(call), choices: [], usage }));
-  return undefined;
-}
-
-function frame({ receiptId, model }: Call<Body>): object {
-  const created = Math.floor(Date.now() / 1000);
-  return { id: `cmpl-${receiptId}`, object: 'text_completion', created, model: model.id };
-}
-
-function toChoice(text: string, finishReason: Generation['finishReason'] | null): object {
-  return { index: 0, text, finish_reason: finishReason, logprobs: null };
-}
-
-function countUsage({ usage }: Call<Body>, { promptTokens, completionTokens }: Generation): object {
-  const counts = {
-    prompt_tokens: promptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: promptTokens + completionTokens,
-  };
-  for (const [name, value] of Object.entries(counts)) usage.set(name, value);
-  return counts;
-}
-
-const READ = new Set(['model', 'prompt', 'max_tokens', 'stream', 'stream_options']);
-
-/** Values of other parameters under which a greedy answer is the same; null is as if it were not there. */
-const NEUTRAL: Readonly<Record<string, (value: unknown) => boolean>> = {
-  temperature: (value) => value === 0,
-  top_p: (value) => value === 1,
-  n: (value) => value === 1,
-  best_of: (value) => value === 1,
-  echo: (value) => value === false,
-  presence_penalty: (value) => value === 0,
-  frequency_penalty: (value) => value === 0,
-  seed: Number.isInteger,
-  user: (value) => typeof value === 'string',
-};
-
-function readSettings(input: Body, limit: number | undefined): Settings {
-  for (const [name, value] of Object.entries(input)) {
-    if (READ.has(name) || value === null) continue;
-    const isNeutral = Object.hasOwn(NEUTRAL, name) ? NEUTRAL[name] : undefined;
-    if (!isNeutral?.(value)) throw invalid(name.slice(0, 64), 'a parameter is not supported with this value');
-  }
-  const { prompt, stream = null } = input as { prompt?: unknown; stream?: unknown };
-  if (typeof prompt !== 'string') throw invalid('prompt', 'prompt is one text');
-  if (stream !== null && typeof stream !== 'boolean') throw invalid('stream', 'stream is true or false');
+function readOwn(input: Body, limit = Number.MAX_SAFE_INTEGER): OwnSettings {
   return {
-    prompt,
-    maxTokens: readMaxTokens(input['max_tokens'], limit),
-    stream: stream === true,
-    includeUsage: readIncludeUsage(input['stream_options'], stream === true),
+    names: ['prompt', 'max_tokens', 'logprobs', 'echo'],
+    maxTokens: readInteger(input, 'max_tokens', 1, limit) ?? Math.min(DEFAULT_MAX_TOKENS, limit),
+    logprobs: readInteger(input, 'logprobs', 0, MAX_LOGPROBS),
+    neutral: { best_of: (value) => value === 1 },
   };
 }
 
-function readMaxTokens(value: unknown, limit = Number.MAX_SAFE_INTEGER): number {
-  if (value === undefined || value === null) return Math.min(DEFAULT_MAX_TOKENS, limit);
-  if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= limit) return value;
-  throw invalid('max_tokens', `max_tokens is a whole number from 1 to ${limit}`);
+/** The tokens of the prompt have no log-probabilities here. */
+function readEcho(input: Body, { logprobs }: GenerationSettings): boolean {
+  const echo = readFlag(input, 'echo');
+  if (echo && logprobs !== undefined) throw invalid('echo', 'echo is not supported with logprobs');
+  return echo;
 }
 
-function readIncludeUsage(value: unknown, streams: boolean): boolean {
-  if (value === undefined || value === null) return false;
-  if (!streams) throw invalid('stream_options', 'stream_options needs stream');
-  const members = typeof value === 'object' ? Object.entries(value) : [];
-  const [name, include] = members[0] ?? [];
-  if (members.length === 1 && name === 'include_usage' && typeof include === 'boolean') return include;
-  throw invalid('stream_options', 'stream_options holds include_usage, true or false');
+function form({ receiptId, model }: Call<Body>, lead: string): AnswerForm {
+  const created = Math.floor(Date.now() / 1000);
+  const offsets = new Map<number, number>();
+  const begun = new Set<number>();
+  /** The text of a chunk: the first of a choice has the prompt that is echoed. */
+  const led = (choice: number, text: string): string => {
+    if (begun.has(choice)) return text;
+    begun.add(choice);
+    return lead + text;
+  };
+  const about = (choice: number, pieces: readonly Piece[]): object | null => {
+    const offset = offsets.get(choice) ?? 0;
+    const { logprobs, end } = describe(pieces, offset);
+    offsets.set(choice, end);
+    return logprobs;
+  };
+  return {
+    frame: { id: `cmpl-${receiptId}`, object: 'text_completion', created, model: model.id },
+    whole: (index, pieces, finish_reason) => {
+      const text = lead + pieces.map((piece) => piece.text).join('');
+      return { index, text, logprobs: about(index, pieces), finish_reason };
+    },
+    chunk: (index, piece, finish_reason) => {
+      const text = led(index, piece?.text ?? '');
+      return { index, text, logprobs: piece ? about(index, [piece]) : null, finish_reason };
+    },
+  };
 }
 
-function invalid(param: string, message: string): ServiceError {
-  return new ServiceError('INVALID_INPUT', message, param);
+/** Offsets count characters of the text so far. */
+function describe(
+  pieces: readonly Piece[],
+  start: number,
+): { readonly logprobs: object | null; readonly end: number } {
+  const tokens: { readonly own: Alternative; readonly top: readonly Alternative[]; readonly at: number }[] =
+    [];
+  let end = start;
+  for (const { text, logprobs } of pieces) {
+    if (logprobs) tokens.push({ ...logprobs, at: end });
+    end += Array.from(text).length;
+  }
+  if (tokens.length === 0) return { logprobs: null, end };
+  const logprobs = {
+    tokens: tokens.map(({ own }) => own.text),
+    token_logprobs: tokens.map(({ own }) => logprobText(own.logprob)),
+    top_logprobs: tokens.map(({ own, top }) => byText([...top, own])),
+    text_offset: tokens.map(({ at }) => at),
+  };
+  return { logprobs, end };
+}
+
+/** Of several tokens with one text, such as parts of a character, the likeliest is told. */
+function byText(alternatives: readonly Alternative[]): object {
+  const entries = alternatives.map(({ text, logprob }) => [text, logprobText(logprob)] as const);
+  return Object.fromEntries([...entries].reverse());
 }

@@ -1,106 +1,62 @@
-import { z } from 'zod';
 import type { Tensor } from '../../engine/engine.ts';
-import { ServiceError } from '../errors.ts';
-import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
-import { requireVersion } from './oip.ts';
-import { readTensorData, writeTensorData } from '../tensorJson.ts';
+import { type Call, type FramedBody, type InferenceRoute, requireModel } from '../inference.ts';
+import { writeBinaryTensor } from '../tensorBinary.ts';
+import { JSON_LENGTH_HEADER } from '../tensorFraming.ts';
+import { writeTensorData } from '../tensorJson.ts';
+import { readTensorRequest, type TensorBody, type TensorRequest } from '../tensorRequest.ts';
+import { requireVersion, VERSION } from './oip.ts';
 
-const MAX_TENSORS = 1024;
-const name = z.string().min(1).max(256);
-/** Every parameter of the protocol's extensions would change the answer or its form; none is known here. */
-const parameters = z.strictObject({}).nullish();
-
-const REQUEST = z.strictObject({
-  id: z.string().max(256).nullish(),
-  parameters,
-  inputs: z
-    .array(
-      z.strictObject({
-        name,
-        shape: z.array(z.int().min(0)).max(16),
-        datatype: z.enum([
-          'BOOL',
-          'UINT8',
-          'UINT16',
-          'UINT32',
-          'UINT64',
-          'INT8',
-          'INT16',
-          'INT32',
-          'INT64',
-          'FP16',
-          'FP32',
-          'FP64',
-          'BYTES',
-        ]),
-        parameters,
-        // Read tensor by tensor: a schema for millions of numbers would be slow.
-        data: z.custom<readonly unknown[]>(Array.isArray, 'data is a list'),
-      }),
-    )
-    .min(1)
-    .max(MAX_TENSORS),
-  outputs: z.array(z.strictObject({ name, parameters })).max(MAX_TENSORS).nullish(),
-});
-
-type InferRequest = z.infer<typeof REQUEST>;
-
-/** `POST /v2/models/{model}/infer` of the Open Inference Protocol. */
-export const INFER: InferenceRoute<Uint8Array> = {
+/** `POST /v2/models/{model}/infer` of the Open Inference Protocol, with Triton's binary tensor data extension. */
+export const INFER: InferenceRoute<TensorBody> = {
   dialect: 'oip',
-  name({ params, bytes }, engine) {
+  takesTensors: true,
+  name({ params, bytes, jsonLength }, engine) {
+    const model = requireModel(engine, params['model'], 'the path');
     requireVersion(params['version']);
-    return { model: requireModel(engine, params['model'], 'the path'), input: bytes };
+    return { model, input: { bytes, jsonLength } };
   },
   answer,
 };
 
-async function answer({ engine, model, input, signal }: Call<Uint8Array>): Promise<Uint8Array> {
-  const request = readRequest(input);
-  const inputs = request.inputs.map((tensor) => ({
-    name: tensor.name,
-    datatype: tensor.datatype,
-    shape: tensor.shape,
-    data: readTensorData(tensor.name, tensor.datatype, tensor.data),
-  }));
-  const wanted = request.outputs?.map((output) => output.name) ?? model.outputs.map((output) => output.name);
-  const unknown = wanted.find((output) => !model.outputs.some((spec) => spec.name === output));
-  if (unknown !== undefined || new Set(wanted).size !== wanted.length) {
-    throw new ServiceError('INVALID_INPUT', 'outputs are outputs of the model, each once', 'outputs');
+async function answer(call: Call<TensorBody>): Promise<Uint8Array | FramedBody> {
+  const { engine, model, input, signal, parameters } = call;
+  // Not in the body: without it the receipt would leave open where the JSON ends.
+  if (input.jsonLength !== undefined) parameters.set(JSON_LENGTH_HEADER, String(input.jsonLength));
+  const request = readTensorRequest(input, model);
+  const outputs = await engine.infer(model.id, request.inputs, { signal });
+  const written = writeResponse(model.id, request, outputs);
+  if (!(written instanceof Uint8Array)) {
+    parameters.set(`response-${JSON_LENGTH_HEADER}`, String(written.jsonLength));
   }
-  const outputs = await engine.infer(model.id, inputs, { signal });
-  return writeResponse(model.id, request.id, wanted.length > 0 ? select(outputs, wanted) : outputs);
+  return written;
 }
 
-function readRequest(bytes: Uint8Array): InferRequest {
-  const parsed = REQUEST.safeParse(parseObject(bytes));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const path = issue?.path.join('.') ?? '';
-  throw new ServiceError('INVALID_INPUT', `${path === '' ? 'the body' : path}: ${describe(issue)}`, path);
-}
-
-/** Messages of zod name members and bounds; an unknown member's name is the client's own. */
-function describe(issue: z.core.$ZodIssue | undefined): string {
-  if (issue?.code === 'unrecognized_keys') return 'holds a member that is not supported here';
-  return issue?.message ?? 'is not valid';
-}
-
-function select(outputs: readonly Tensor[], wanted: readonly string[]): readonly Tensor[] {
-  return wanted
-    .map((output) => outputs.find((tensor) => tensor.name === output))
-    .filter((tensor) => tensor !== undefined);
-}
-
-function writeResponse(model: string, id: string | null | undefined, outputs: readonly Tensor[]): Uint8Array {
-  const tensors = outputs.map((tensor) => {
-    const head = JSON.stringify({ name: tensor.name, datatype: tensor.datatype, shape: tensor.shape });
-    return `${head.slice(0, -1)},"data":${writeTensorData(tensor)}}`;
+function writeResponse(
+  model: string,
+  { id, outputs: wanted }: TensorRequest,
+  outputs: readonly Tensor[],
+): Uint8Array | FramedBody {
+  const raw: Uint8Array[] = [];
+  const tensors = wanted.map(({ name, binary }) => {
+    const tensor = outputs.find((output) => output.name === name);
+    // What the model declares and does not give is our fault, not the request's.
+    if (!tensor) throw new Error('an output is missing');
+    if (!binary) return writeJson(tensor);
+    const bytes = writeBinaryTensor(tensor);
+    raw.push(bytes);
+    return JSON.stringify({ ...headOf(tensor), parameters: { binary_data_size: bytes.length } });
   });
-  const head = JSON.stringify({
-    model_name: model,
-    model_version: '1',
-    ...(typeof id === 'string' && { id }),
-  });
-  return Buffer.from(`${head.slice(0, -1)},"outputs":[${tensors.join(',')}]}`);
+  const head = JSON.stringify({ model_name: model, model_version: VERSION, id });
+  const json = Buffer.from(`${head.slice(0, -1)},"outputs":[${tensors.join(',')}]}`);
+  if (raw.length === 0) return json;
+  return { bytes: Buffer.concat([json, ...raw]), jsonLength: json.length };
+}
+
+function headOf({ name, datatype, shape }: Tensor): object {
+  return { name, datatype, shape };
+}
+
+/** 64-bit integers have more digits than JSON.stringify keeps. */
+function writeJson(tensor: Tensor): string {
+  return `${JSON.stringify(headOf(tensor)).slice(0, -1)},"data":${writeTensorData(tensor)}}`;
 }

@@ -9,6 +9,7 @@ import type { Reply } from '../reply.ts';
 import { headerNonce, requireNonce, type ServiceRequest, wantsFresh } from '../request.ts';
 import { unseal } from '../sealed.ts';
 import type { Service } from '../service.ts';
+import { JSON_LENGTH_HEADER, readFraming } from '../tensorFraming.ts';
 
 /** What a seal adds to a body: frame length, tag, and the encoding of nonce, method and path. */
 const SEAL_BYTES = 64 * 1024;
@@ -38,7 +39,7 @@ async function servePlain(
   tenant: string | undefined,
 ): Promise<void> {
   const { request, reply } = context;
-  requireJson(request.headers['content-type']);
+  const jsonLength = framingOf(route, request.headers['content-type'], request.headers[JSON_LENGTH_HEADER]);
   const nonce = headerNonce(request);
   const bytes = await readBody(request, service.config.limits.bodyBytes);
   await serve(service, route, context, reply, {
@@ -46,6 +47,7 @@ async function servePlain(
     path: request.originalUrl,
     params: request.params as ServiceRequest['params'],
     bytes,
+    jsonLength,
     nonce,
     fresh: wantsFresh(request),
     channel: 'plain',
@@ -63,12 +65,13 @@ async function serveSealed(
   const body = await readBody(request, service.config.limits.bodyBytes + SEAL_BYTES);
   const { request: inner, reply } = await unseal(service.unsealer, request, body, response);
   try {
-    requireJson(inner.contentType);
+    const jsonLength = framingOf(route, inner.contentType, undefined);
     await serve(service, route, context, reply, {
       method: inner.method,
       path: inner.path,
       params: request.params as ServiceRequest['params'],
       bytes: inner.body,
+      jsonLength,
       nonce: requireNonce(inner.nonce),
       fresh: wantsFresh(request),
       channel: 'hpke',
@@ -84,6 +87,17 @@ async function serveSealed(
   } finally {
     facts.status = reply.status;
   }
+}
+
+/** Under a seal the content type says it, as headers outside are the carrier's. */
+function framingOf(
+  route: InferenceRoute,
+  contentType: string | undefined,
+  header: string | readonly string[] | undefined,
+): number | undefined {
+  if (route.takesTensors) return readFraming(contentType, header);
+  requireJson(contentType);
+  return undefined;
 }
 
 async function serve(

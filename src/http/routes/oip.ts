@@ -6,17 +6,22 @@ import { readiness } from '../readiness.ts';
 import type { Service } from '../service.ts';
 
 /** Models have one version: their identity is the manifest. */
+export const VERSION = '1';
+
 export function requireVersion(version: unknown): void {
-  if (version !== undefined && version !== '1') {
-    throw new ServiceError('MODEL_NOT_FOUND', 'models have the version 1 only');
+  if (version !== undefined && version !== VERSION) {
+    throw new ServiceError('VERSION_NOT_FOUND', `models have the version ${VERSION} only`);
   }
 }
+
+/** Triton's names. */
+const EXTENSIONS = ['binary_tensor_data', 'model_repository', 'model_repository(unload_dependents)'];
 
 /** `GET /v2` */
 export function serverMetadata({ software, gate }: Service): Action {
   return ({ request }) => {
     gate.tenantOf(request);
-    return json({ name: software.name, version: software.version, extensions: [] });
+    return json({ name: software.name, version: software.version, extensions: EXTENSIONS });
   };
 }
 
@@ -38,7 +43,7 @@ export function modelMetadata(service: Service): Action {
   return ({ request }) => {
     service.gate.tenantOf(request);
     const { id, inputs, outputs } = findModel(service, request.params);
-    return json({ name: id, versions: ['1'], platform: 'onnxruntime_onnx', inputs, outputs });
+    return json({ name: id, versions: [VERSION], platform: 'onnxruntime_onnx', inputs, outputs });
   };
 }
 

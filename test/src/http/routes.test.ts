@@ -105,7 +105,10 @@ describe('metadata', () => {
     const model = { id: 'fake', object: 'model', owned_by: 'vouchsafe', manifest_digest: '05'.repeat(32) };
     expect(await get('/v1/models')).toMatchObject({ object: 'list', data: [model] });
     expect(await get('/v1/models/fake')).toMatchObject(model);
-    expect(await get('/v2')).toMatchObject({ name: 'vouchsafe', extensions: [] });
+    expect(await get('/v2')).toMatchObject({
+      name: 'vouchsafe',
+      extensions: ['binary_tensor_data', 'model_repository', 'model_repository(unload_dependents)'],
+    });
     for (const path of ['/v2/models/fake', '/v2/models/fake/versions/1']) {
       expect(await get(path)).toMatchObject({
         name: 'fake',

@@ -17,6 +17,7 @@ import { nodeCrypto } from '../../../attestation/crypto/node.ts';
 import { checkRequest, checkResponse } from '../../../attestation/receipt/opening.ts';
 import { ReplayGuard } from '../../../src/http/replayGuard.ts';
 import { issuedClaims, startTestService, type TestService } from '../../support/service.ts';
+import { framed } from '../../support/tensors.ts';
 
 const NONCE = new Uint8Array(32).fill(3);
 
@@ -86,6 +87,34 @@ describe('a sealed request', () => {
     const chunks = [...body.toString().matchAll(/^data: (.*)$/gm)].map(([, data]) => Buffer.from(data!));
     const [claims] = issuedClaims(service);
     checkResponse(claims!, { k: head.receipt!.k, chunks: chunks.slice(0, -1) }, nodeCrypto);
+  });
+
+  test('may hold raw tensors: the length of the JSON travels inside, both ways', async () => {
+    const service = await startTestService();
+    const bytes = new Uint8Array(Float32Array.of(1, 2).buffer);
+    const input = { name: 'x', datatype: 'FP32', shape: [2], bytes };
+    const { body: content, jsonLength } = framed([input], { parameters: { binary_data_output: true } });
+    const path = '/v2/models/fake/infer';
+    const request: SealedRequest = {
+      ...requestOf(path, {}),
+      contentType: `application/octet-stream; inference-header-content-length=${jsonLength}`,
+      body: content,
+    };
+    const sealed = await seal(service, request);
+    // What the carrier says outside is not heard.
+    const answer = await send(service, path, sealed, { 'inference-header-content-length': '0' });
+    expect(answer.headers.get('inference-header-content-length')).toBeNull();
+    const { head, body } = await open(sealed, answer);
+    expect(head.status).toBe(200);
+    const length = /^application\/octet-stream; inference-header-content-length=(\d+)$/.exec(
+      head.contentType,
+    );
+    expect(body.subarray(Number(length?.[1]))).toEqual(Buffer.from(bytes));
+    const [claims] = issuedClaims(service);
+    const opening = { k: head.receipt!.k, request: content, response: body };
+    checkRequest(claims!, opening, nodeCrypto);
+    checkResponse(claims!, opening, nodeCrypto);
+    expect(claims!.parameters.get('inference-header-content-length')).toBe(String(jsonLength));
   });
 
   test('that is refused is refused under the seal, with a receipt after admission', async () => {
