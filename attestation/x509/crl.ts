@@ -10,6 +10,9 @@ import { checkSignedAlgorithm, readSigned } from './signed.ts';
 import { decodeTime } from './time.ts';
 
 const MAX_CRL_BYTES = 1024 * 1024;
+/** More lists than all vendors have authorities, or longer ones of one chain, would only make the verifier work. */
+const MAX_CRLS = 64;
+const MAX_CRLS_BYTES = 4 * 1024 * 1024;
 /** INTEGER 1 means version 2 (RFC 5280 section 5.1.2.1). */
 const VERSION_2 = 1;
 /** Context tag of crlExtensions. */
@@ -68,6 +71,32 @@ export function parseCrl(der: Uint8Array): Crl {
     nextUpdate,
     revoked,
   };
+}
+
+/**
+ * Parses those of the lists whose issuer's name fits, at most 4 MiB of them; of the others nothing but the name is read,
+ * for what other vendors write concerns nobody here. One whose name cannot be read is refused: it may be a damaged one
+ * that counts.
+ */
+export function parseCrls(
+  lists: readonly Uint8Array[],
+  fits: (issuerName: Uint8Array) => boolean,
+): readonly Crl[] {
+  if (lists.length > MAX_CRLS) throw new Refusal('MALFORMED', `more than ${MAX_CRLS} CRLs`);
+  const fitting = lists.filter((der) => fits(readIssuerName(der)));
+  const bytes = fitting.reduce((sum, { length }) => sum + length, 0);
+  if (bytes > MAX_CRLS_BYTES) {
+    throw new Refusal('MALFORMED', `CRLs of ${bytes} bytes exceed ${MAX_CRLS_BYTES}`);
+  }
+  return fitting.map(parseCrl);
+}
+
+/** The encoded name in a list of any version: version 1 has no number in front. */
+function readIssuerName(der: Uint8Array): Uint8Array {
+  const fields = new DerReader(readSigned(der, 'CRL').tbs.content, 'tbsCertList');
+  fields.optional(TAG.integer);
+  fields.skip(TAG.sequence);
+  return fields.take(TAG.sequence).encoded;
 }
 
 /** Lower-case hex of a serial without leading zero bytes. */

@@ -17,8 +17,9 @@ import { parseSignedJson, verifySignedJson, type SignedMember, type SignedObject
 import { isoTime, selectInDate } from './statement.ts';
 import { parseTcbInfo, parseTcbInfoHead, type Tee, type TcbInfo, type TcbInfoHead } from './tcbInfo.ts';
 
-/** More statements of one kind than any machine needs would only serve to make the verifier work. */
+/** More statements of one kind than any machine needs, or longer ones, would only serve to make the verifier work. */
 const MAX_STATEMENTS = 64;
+const MAX_STATEMENTS_BYTES = 1024 * 1024;
 /** The role that Intel's root gives a certificate is in its name: it also issues those of PCK CAs. */
 const TCB_SIGNING_NAME = 'Intel SGX TCB Signing';
 const ENCLAVE_OF_TEE = { sgx: 'QE', tdx: 'TD_QE' } as const;
@@ -96,8 +97,12 @@ function readCandidates<Head>(
   member: SignedMember,
   parseHead: (value: unknown) => Head,
 ): readonly Candidate<Head>[] {
-  if (statements.length > MAX_STATEMENTS) {
-    throw new Refusal('MALFORMED', `more than ${MAX_STATEMENTS} statements of ${member}`);
+  const bytes = statements.reduce((sum, { body }) => sum + body.length, 0);
+  if (statements.length > MAX_STATEMENTS || bytes > MAX_STATEMENTS_BYTES) {
+    throw new Refusal(
+      'MALFORMED',
+      `${statements.length} statements of ${member} of ${bytes} bytes; at most ${MAX_STATEMENTS} of ${MAX_STATEMENTS_BYTES} are read`,
+    );
   }
   return statements.map(({ body, issuerChain }) => {
     const object = parseSignedJson(body, member);

@@ -1,13 +1,12 @@
+import { equalBytes } from '../../bytes/bytes.ts';
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import type { Certificate } from '../../x509/certificate.ts';
-import { parseCrl, type Crl } from '../../x509/crl.ts';
+import { parseCrls, type Crl } from '../../x509/crl.ts';
 import { currentCrl, refuseRevoked, verifyCrlsOf, type IssuerCrls } from '../../x509/revocation.ts';
 import { commonNameOf } from './distinguishedName.ts';
 import { isoTime } from './statement.ts';
 
-/** More lists than Intel has CAs would only serve to make the verifier work. */
-const MAX_CRLS = 64;
 /** Names in Intel's lists of PCK certificates. Used to say what is wrong with the lists supplied, never to trust one. */
 const PCK_CA_NAME = /^Intel SGX PCK [A-Za-z]+ CA$/;
 
@@ -48,8 +47,10 @@ export async function checkPckRevocation(
   { pck, ca, root }: PckChain,
   { crypto, now, crls }: PckRevocationOptions,
 ): Promise<PckRevocation> {
-  if (crls.length > MAX_CRLS) throw new Refusal('MALFORMED', `more than ${MAX_CRLS} CRLs`);
-  const lists = crls.map(parseCrl);
+  // Those of Intel's other PCK CA are read to say that they are the wrong ones.
+  const fits = (name: Uint8Array) =>
+    [ca, root].some(({ subjectName }) => equalBytes(name, subjectName)) || isPckCa(name);
+  const lists = parseCrls(crls, fits);
   const rootCrls = await verifyCrlsOf(root, lists, crypto);
   const caCrls = await verifyCrlsOf(ca, lists, crypto);
   refuseRevoked(rootCrls, [ca, root], now);

@@ -43,10 +43,11 @@ function objectionTo(status: TcbStatus, judged: TcbJudgement, policy: QuoteTcbPo
   return behind === undefined || behind > most ? `the policy accepts ${most} days behind` : undefined;
 }
 
-/** Days from the oldest part that is not up to date to the newest level that Intel lists for the platform. */
-function daysBehind({ platform, module, qe, newestTcbDate }: TcbJudgement): number | undefined {
+/** Days from the oldest part that is not up to date to the newest level that Intel lists for any of them. */
+function daysBehind({ platform, module, qe, current, newestTcbDate }: TcbJudgement): number | undefined {
   const dates: (number | undefined)[] = [];
-  for (const part of [platform, module, qe]) if (part && part.status !== 'UpToDate') dates.push(part.tcbDate);
+  for (const part of [platform, module, qe, current?.platform, current?.module])
+    if (part && part.status !== 'UpToDate') dates.push(part.tcbDate);
   const known = dates.filter((date) => date !== undefined);
   if (known.length < dates.length) return undefined;
   return known.length === 0 ? 0 : Math.max(0, Math.ceil((newestTcbDate - Math.min(...known)) / DAY));

@@ -54,7 +54,7 @@ export interface TcbJudgement extends Omit<TcbEvaluation, 'status'> {
   readonly advisoryIds: readonly string[];
   /** Date of the platform's level, milliseconds since 1970. */
   readonly tcbDate: number | undefined;
-  /** Date of the newest level of the TCB info. */
+  /** Date of the newest level of the platform, of any TDX module or of the quoting enclave. */
   readonly newestTcbDate: number;
   /** Distinct dates of levels that are newer than the platform's: TCB recoveries that it lacks. */
   readonly levelsBehind: number | undefined;
@@ -75,7 +75,10 @@ export function judgeTcb(collateral: VerifiedDcapCollateral, report: TcbReport):
   const current = tdx?.teeTcbSvn2 && evaluate(collateral, qe, tdx.teeTcbSvn2);
   const parts = [launch.platform, launch.module, qe, current?.platform, current?.module];
   const { tcbDate } = launch.platform;
-  const dates = tcbInfo.tcbLevels.map((level) => level.tcbDate);
+  const dates = datesOf(tcbInfo.tcbLevels);
+  const partDates = [...tcbInfo.tdxModuleIdentities, qeIdentity].flatMap(({ tcbLevels }) =>
+    datesOf(tcbLevels),
+  );
   return {
     ...launch,
     status: adviseRelaunch(launch.status, current?.status),
@@ -83,10 +86,14 @@ export function judgeTcb(collateral: VerifiedDcapCollateral, report: TcbReport):
     current,
     advisoryIds: [...new Set(parts.flatMap((part) => part?.advisoryIds ?? []))].sort(),
     tcbDate,
-    newestTcbDate: Math.max(...dates),
+    newestTcbDate: Math.max(...dates, ...partDates),
     levelsBehind: tcbDate === undefined ? undefined : new Set(dates.filter((date) => date > tcbDate)).size,
     tcbEvaluationDataNumber: Math.min(tcbInfo.tcbEvaluationDataNumber, qeIdentity.tcbEvaluationDataNumber),
   };
+}
+
+function datesOf(levels: readonly { readonly tcbDate: number }[]): readonly number[] {
+  return levels.map(({ tcbDate }) => tcbDate);
 }
 
 function tdxOf({ tee }: TcbInfo, { tdxModule }: TcbReport): TdxModuleReport | undefined {

@@ -77,8 +77,9 @@ export function convergeStatus(platform: PlatformStatus, part: ModuleStatus): Pl
 
 /**
  * The status of a guest that was launched on firmware of status `launch` and runs on that of status `current` (TD 1.5).
- * Where only the first is out of date, launching the guest anew is all that it lacks. A revoked module below a running
- * guest is revoked whatever came before: Intel's library only shows it, which would let a policy accept it.
+ * Where only the first is out of date, launching the guest anew is all that it lacks. A module below a running guest
+ * that is revoked or out of date is so whatever came before, as where the guest moved to an older machine: Intel's
+ * library only shows it, which would let a policy accept it.
  */
 export function adviseRelaunch(
   launch: PlatformStatus | 'NotSupported',
@@ -86,7 +87,8 @@ export function adviseRelaunch(
 ): TcbStatus {
   if (current === undefined || launch === 'NotSupported') return launch;
   if (current === 'NotSupported' || current === 'Revoked') return current;
-  if (!isOutOfDate(launch) || isOutOfDate(current)) return launch;
+  if (isOutOfDate(current)) return convergeStatus(launch, 'OutOfDate');
+  if (!isOutOfDate(launch)) return launch;
   return needsConfiguration(launch) || needsConfiguration(current)
     ? 'TDRelaunchAdvisedConfigurationNeeded'
     : 'TDRelaunchAdvised';

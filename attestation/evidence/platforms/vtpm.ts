@@ -85,7 +85,10 @@ async function checkLists(
   subject: string,
 ): Promise<readonly Check[]> {
   const id = 'cpu.revocation';
-  if (certificates.length === 0) return [];
+  if (certificates.length === 0) {
+    const reason = 'no certificate of the key is given, whose lists could be looked at';
+    return [skip(id, subject, 'NOT_REQUIRED', reason)];
+  }
   const required = { ...options, revocation: 'required' } as const;
   const { value, checks } = await runSteps(
     [id],

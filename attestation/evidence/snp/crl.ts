@@ -1,10 +1,8 @@
+import { equalBytes } from '../../bytes/bytes.ts';
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import type { Certificate } from '../../x509/certificate.ts';
-import { isInDate, isIssuedBy, parseCrl, serialKey, verifyCrl, type Crl } from '../../x509/crl.ts';
-
-/** More lists than AMD has products would only serve to make the verifier work. */
-const MAX_CRLS = 64;
+import { isInDate, parseCrls, serialKey, verifyCrl, type Crl } from '../../x509/crl.ts';
 
 export interface RevocationOptions {
   readonly crypto: CryptoProvider;
@@ -31,8 +29,7 @@ export async function checkRevocation(
   options: RevocationOptions,
 ): Promise<Revocation> {
   const { crypto, now } = options;
-  if (options.crls.length > MAX_CRLS) throw new Refusal('MALFORMED', `more than ${MAX_CRLS} CRLs`);
-  const lists = options.crls.map(parseCrl).filter((crl) => isIssuedBy(crl, ark));
+  const lists = parseCrls(options.crls, (name) => equalBytes(name, ark.subjectName));
   for (const crl of lists) await verifyCrl(crl, ark, crypto);
   for (const crl of lists) refuseRevoked(crl, issued, now);
   const [newest] = lists.toSorted((a, b) => b.thisUpdate - a.thisUpdate);

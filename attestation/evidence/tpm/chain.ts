@@ -20,6 +20,11 @@ const MAX_CARRIED = 16;
 const MAX_ADDED = 256;
 /** Issuers above the leaf: clouds have two or three. */
 const MAX_DEPTH = 6;
+/**
+ * Signatures that the search for one path may check. Whoever brings the certificates can have all of them certify each
+ * other, under keys that take twenty milliseconds each; a genuine path takes as many as authorities share its names.
+ */
+const MAX_SEARCH_SIGNATURES = 64;
 const ANY_PURPOSE = '2.5.29.37.0';
 
 export interface TpmChainOptions extends RevocationOptions {
@@ -104,6 +109,8 @@ interface Search {
   /** Each certificate is looked behind once, so the search ends. */
   readonly seen: Set<Certificate>;
   readonly deadEnds: Refusal[];
+  /** Signatures that may still be checked. */
+  left: number;
 }
 
 async function findPath(
@@ -117,7 +124,8 @@ async function findPath(
     const spki = spkiSha256(certificate, crypto);
     return roles.flatMap((role) => findAnchor(anchors, role, spki) ?? [])[0];
   };
-  const search: Search = { pool, crypto, now, pinned, seen: new Set(), deadEnds: [] };
+  const left = MAX_SEARCH_SIGNATURES;
+  const search: Search = { pool, crypto, now, pinned, seen: new Set(), deadEnds: [], left };
   const path = await searchFrom(leaf, 0, search);
   if (path) return path;
   const untrusted = search.deadEnds.find(({ code }) => code === 'UNTRUSTED_ROOT');
@@ -142,16 +150,16 @@ async function searchFrom(
 
 /** Certificates whose key signed this one, those in date first; notes why where there are none. */
 async function issuersOf(certificate: Certificate, search: Search): Promise<readonly Certificate[]> {
-  const { pool, crypto, now, deadEnds } = search;
+  const { pool, now, deadEnds } = search;
   if (isSelfIssued(certificate)) {
-    const spki = spkiSha256(certificate, crypto);
+    const spki = spkiSha256(certificate, search.crypto);
     const reason = `the chain ends in ${certificate.subject} with key ${spki}, which is not pinned for this role`;
     deadEnds.push(new Refusal('UNTRUSTED_ROOT', reason));
     return [];
   }
   const named = pool.filter((other) => isNamedIssuer(certificate, other));
   const issuers: Certificate[] = [];
-  for (const other of named) if (await isIssuedBy(certificate, other, crypto)) issuers.push(other);
+  for (const other of named) if (await isIssuedBy(certificate, other, search)) issuers.push(other);
   const { subject, issuer } = certificate;
   if (named.length === 0) {
     deadEnds.push(
@@ -176,13 +184,14 @@ function isNamedIssuer(certificate: Certificate, issuer: Certificate): boolean {
   return !wanted || !given || equalBytes(wanted, given);
 }
 
-async function isIssuedBy(
-  certificate: Certificate,
-  issuer: Certificate,
-  crypto: CryptoProvider,
-): Promise<boolean> {
+async function isIssuedBy(certificate: Certificate, issuer: Certificate, search: Search): Promise<boolean> {
+  if (search.left === 0) {
+    const reason = `no path was found in ${MAX_SEARCH_SIGNATURES} signatures: too many certificates share names`;
+    throw new Refusal('CERT_CHAIN_INVALID', reason);
+  }
+  search.left -= 1;
   try {
-    await verifyIssued(certificate, issuer, crypto);
+    await verifyIssued(certificate, issuer, search.crypto);
     return true;
   } catch (error) {
     if (error instanceof Refusal && error.code === 'CERT_CHAIN_INVALID') return false;

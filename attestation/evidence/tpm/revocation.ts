@@ -1,10 +1,9 @@
+import { equalBytes } from '../../bytes/bytes.ts';
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import type { Certificate } from '../../x509/certificate.ts';
-import { isInDate, isIssuedBy, parseCrl, serialKey, verifyCrl, type Crl } from '../../x509/crl.ts';
+import { isInDate, isIssuedBy, parseCrls, serialKey, verifyCrl, type Crl } from '../../x509/crl.ts';
 
-/** More lists than the vendors have authorities would only serve to make the verifier work. */
-const MAX_CRLS = 64;
 const CRL_DISTRIBUTION_POINTS = '2.5.29.31';
 
 export interface RevocationOptions {
@@ -32,8 +31,9 @@ export async function checkRevocation(
   path: readonly Certificate[],
   options: RevocationOptions,
 ): Promise<Revocation> {
-  if (options.crls.length > MAX_CRLS) throw new Refusal('MALFORMED', `more than ${MAX_CRLS} CRLs`);
-  const lists = options.crls.map(parseCrl);
+  const lists = parseCrls(options.crls, (name) =>
+    path.some(({ subjectName }) => equalBytes(name, subjectName)),
+  );
   let published = 0;
   let lookedUp = 0;
   for (const [i, certificate] of path.slice(0, -1).entries()) {

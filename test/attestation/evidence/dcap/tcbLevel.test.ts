@@ -347,7 +347,10 @@ describe('convergence', () => {
   });
 });
 
-/** As Intel's library has it, but for a revoked current module, which is worse here; other pairs keep the first. */
+/**
+ * As Intel's library has it, but for a current module that is revoked or out of date, which is worse here; other pairs
+ * keep the first.
+ */
 const RELAUNCH: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   OutOfDate: {
     UpToDate: 'TDRelaunchAdvised',
@@ -371,7 +374,11 @@ describe('a relaunch', () => {
     (launch, current) => {
       const worst = [launch, current].includes('NotSupported') ? 'NotSupported' : undefined;
       const revoked = current === 'Revoked' ? 'Revoked' : undefined;
-      expect(adviseRelaunch(launch, current)).toBe(worst ?? revoked ?? RELAUNCH[launch]?.[current] ?? launch);
+      const isOld = current.startsWith('OutOfDate') && launch !== 'NotSupported';
+      const old = isOld ? convergeStatus(launch, 'OutOfDate') : undefined;
+      expect(adviseRelaunch(launch, current)).toBe(
+        worst ?? revoked ?? old ?? RELAUNCH[launch]?.[current] ?? launch,
+      );
     },
   );
 
