@@ -1,4 +1,5 @@
 import { Refusal } from '../../errors.ts';
+import { createChainCache } from '../../x509/chainCache.ts';
 import { OcspLibrary } from '../../x509/ocspLibrary.ts';
 import { driverRimId, vbiosRimId, verifyRim, type VerifiedRim } from './rim.ts';
 import type { VerifiedDevice, VerifyOptions } from './verify.ts';
@@ -13,6 +14,9 @@ export interface DeviceReferences {
   /** VBIOS of a GPU, BIOS of a switch. */
   readonly vbios: DeviceReference;
 }
+
+/** Signatures of certificates that the manifests of one appraisal share: root, CA and L3, with room to spare. */
+const ONE_APPRAISAL = 16;
 
 /**
  * What the vendor says about the devices of one appraisal: manifests, each verified at most once, for eight GPUs of
@@ -32,7 +36,7 @@ export class ReferenceLibrary {
   ) {
     this.ocspResponses = new OcspLibrary(ocspResponses);
     this.#rims = rims;
-    this.#options = options;
+    this.#options = { ...options, chainCache: options.chainCache ?? createChainCache(ONE_APPRAISAL) };
   }
 
   /** The manifests that a device needs. */

@@ -1,6 +1,6 @@
 import { fromHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
-import { attributeOf, elementsOf, parseXml, type XmlElement } from './xml.ts';
+import { attributeOf, elementsOf, type XmlElement } from './xml.ts';
 
 const SWID = 'http://standards.iso.org/iso/19770/-2/2015/schema.xsd';
 const SHA384 = 'http://www.w3.org/2001/04/xmlenc#sha384';
@@ -31,9 +31,8 @@ export interface Manifest {
   readonly measurements: ReadonlyMap<number, ReferenceMeasurement>;
 }
 
-/** Parses a manifest without signature. Elements are read at their places, by namespace and not by prefix. */
-export function parseManifest(xml: Uint8Array): Manifest {
-  const root = parseXml(xml);
+/** Reads a manifest without signature. Elements are read at their places, by namespace and not by prefix. */
+export function readManifest(root: XmlElement): Manifest {
   expectName(root, 'SoftwareIdentity');
   for (const name of ['corpus', 'patch', 'supplemental']) {
     if (attributeOf(root, name) !== 'false') {

@@ -4,6 +4,7 @@ import type { CryptoProvider, SignatureScheme } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import { atCheck } from '../../verdict/steps.ts';
 import type { Certificate } from '../../x509/certificate.ts';
+import type { ChainCache } from '../../x509/chainCache.ts';
 import type { DeviceEvidence } from '../evidence.ts';
 import { chipOf, firmwareIdOf, verifyPinnedChain, type ChipName } from './certificates.ts';
 import { parseDeviceReport, type DeviceReport } from './parse.ts';
@@ -17,6 +18,8 @@ export interface VerifyOptions {
   /** Judged time, milliseconds since 1970. */
   readonly now: number;
   readonly anchors: readonly Anchor[];
+  /** Remembers signatures of certificates that were found good; without it each is checked every time. */
+  readonly chainCache?: ChainCache | undefined;
 }
 
 export interface VerifyDeviceOptions extends VerifyOptions {
@@ -51,10 +54,10 @@ export async function verifyDevice(
   { kind, report: bytes, certificates: encoded }: DeviceEvidence,
   options: VerifyDeviceOptions,
 ): Promise<VerifiedDevice> {
-  const { crypto, now, anchors, nonce } = options;
+  const { crypto, nonce } = options;
   const report = await atCheck('device.format', () => parseDeviceReport(bytes, kind));
   const device = await atCheck('device.chain', async () => {
-    const pinned = await verifyPinnedChain(encoded, 'nvidia-device', CHAIN_LENGTH, { crypto, now, anchors });
+    const pinned = await verifyPinnedChain(encoded, 'nvidia-device', CHAIN_LENGTH, options);
     const { leaf, issuer, certificates: chain, anchor } = pinned;
     const chip = checkedChip(chipOf(leaf), report);
     return {

@@ -1,7 +1,7 @@
-import { equalBytes, fromBase64 } from '../../bytes/bytes.ts';
+import { equalBytes, fromBase64, utf8 } from '../../bytes/bytes.ts';
 import type { CryptoProvider, SignatureScheme } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
-import { canonicalize, namespacesIn } from './canonicalXml.ts';
+import { canonicalize, canonicalText, namespacesIn } from './canonicalXml.ts';
 import { attributeOf, elementsOf, parseXml, textOf, type XmlElement } from './xml.ts';
 
 const DS = 'http://www.w3.org/2000/09/xmldsig#';
@@ -17,6 +17,8 @@ const NO_NAMESPACES: ReadonlyMap<string, string> = new Map();
 export interface EnvelopedSignature {
   /** Canonical bytes of the document without its signature: the only bytes from which data may be read. */
   readonly content: Uint8Array;
+  /** What these bytes say, read from them and not from the document. */
+  readonly contentRoot: XmlElement;
   /** Canonical bytes of SignedInfo. */
   readonly signedInfo: Uint8Array;
   /** SHA-384 of the content, as SignedInfo claims it. */
@@ -38,7 +40,7 @@ export function readEnvelopedSignature(xml: Uint8Array): EnvelopedSignature {
   const [signedInfo, value, keyInfo] = closedChildren(signature, ['SignedInfo', 'SignatureValue', 'KeyInfo']);
   const inScope = namespacesIn(signature, namespacesIn(root, NO_NAMESPACES));
   return {
-    content: stableContent(root, signature),
+    ...stableContent(root, signature),
     signedInfo: canonicalize(signedInfo, inScope),
     digest: readSignedInfo(signedInfo),
     signature: base64Of(value),
@@ -61,12 +63,17 @@ export async function verifyEnvelopedSignature(
 }
 
 /** The content, once reading it again gives the same bytes: parser and canonical form agree on it. */
-function stableContent(root: XmlElement, signature: XmlElement): Uint8Array {
-  const content = canonicalize(root, NO_NAMESPACES, signature);
-  if (!equalBytes(canonicalize(parseXml(content), NO_NAMESPACES), content)) {
+function stableContent(
+  root: XmlElement,
+  signature: XmlElement,
+): Pick<EnvelopedSignature, 'content' | 'contentRoot'> {
+  const text = canonicalText(root, NO_NAMESPACES, signature);
+  const content = utf8(text);
+  const contentRoot = parseXml(content);
+  if (canonicalText(contentRoot, NO_NAMESPACES) !== text) {
     throw new Refusal('MALFORMED', 'the canonical form of the manifest is not stable');
   }
-  return content;
+  return { content, contentRoot };
 }
 
 /** The only Signature of the document, a child of the root. */
