@@ -1,12 +1,11 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import { z } from 'zod';
 import { newCommand, EXIT_HELP } from './command.ts';
 import { addServiceOptions, exchange, type ServiceFlags } from './exchange.ts';
-import { CliError, EXIT } from './exit.ts';
 import { printableLines, stdout } from './terminal.ts';
 
 interface AskFlags extends ServiceFlags {
-  readonly maxTokens?: string;
+  readonly maxTokens?: number;
 }
 
 const EXAMPLES = [
@@ -29,7 +28,7 @@ export function askCommand(): Command {
     EXAMPLES,
   )
     .argument('<prompt>', 'text to complete')
-    .option('--max-tokens <count>', 'longest completion');
+    .option('--max-tokens <count>', 'longest completion', tokensOf);
   return addServiceOptions(command).addHelpText('after', EXIT_HELP).action(runAsk);
 }
 
@@ -40,7 +39,7 @@ async function runAsk(prompt: string, flags: AskFlags): Promise<void> {
     body: (model) => ({
       model,
       prompt,
-      ...(flags.maxTokens === undefined ? {} : { max_tokens: tokensOf(flags.maxTokens) }),
+      ...(flags.maxTokens === undefined ? {} : { max_tokens: flags.maxTokens }),
     }),
     read: (answer) =>
       answerSchema
@@ -54,6 +53,6 @@ async function runAsk(prompt: string, flags: AskFlags): Promise<void> {
 }
 
 function tokensOf(given: string): number {
-  if (!/^[1-9]\d{0,6}$/.test(given)) throw new CliError(EXIT.misuse, '--max-tokens is a positive number');
+  if (!/^[1-9]\d{0,6}$/.test(given)) throw new InvalidArgumentError('It is a positive number.');
   return Number(given);
 }

@@ -1,6 +1,7 @@
 import { parseBundle } from '../../attestation/bundle/bundle.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
+import type { DeviceEvidence } from '../../attestation/evidence/evidence.ts';
 import { parseNrasRequest } from '../../attestation/evidence/nras/request.ts';
 import { parseSnpReport } from '../../attestation/evidence/snp/parse.ts';
 import type { SnpProduct } from '../../attestation/evidence/snp/product.ts';
@@ -23,7 +24,7 @@ import type { IntelTee, PckCa } from '../collateral/need.ts';
 import { readCertificates } from './collateralCertificates.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { parseEitherKind } from './inspect.ts';
+import { parseEitherKind, readDeviceFile } from './inspectDeviceFile.ts';
 import { recognise, type ShownKind } from './materialRecognition.ts';
 
 /** What the evidence does not say, or where there is none. */
@@ -83,10 +84,9 @@ type ReadNeeds<Options> = (bytes: Uint8Array, options: Options) => EvidenceNeeds
 /** By kind of file that holds whole evidence. */
 const WHOLE: Readonly<Partial<Record<ShownKind, ReadNeeds<DocumentOptions>>>> = {
   document: ofDocument,
-  attestation: (bytes, options) =>
-    looksLikeNrasRequest(bytes)
-      ? deviceSetNeeds(parseNrasRequest(bytes).devices, nodeCrypto, options)
-      : ofDocument(parseAttestation(bytes).document, options),
+  attestation: (bytes, options) => ofDocument(parseAttestation(bytes).document, options),
+  'nras-request': (bytes, options) => deviceSetNeeds(parseNrasRequest(bytes).devices, nodeCrypto, options),
+  'device-evidence': (bytes, options) => deviceSetNeeds(devicesIn(bytes), nodeCrypto, options),
   bundle: (bytes, options) => {
     const { cited, covering } = parseBundle(bytes);
     const documents = [cited, ...(covering ? [covering.document] : [])];
@@ -98,10 +98,12 @@ function ofDocument(document: Uint8Array, options: DocumentOptions): EvidenceNee
   return documentNeeds(parseDocument(document), nodeCrypto, options);
 }
 
-/** A request for NVIDIA's attestation service names an architecture, as no attestation answer does. */
-function looksLikeNrasRequest(bytes: Uint8Array): boolean {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return text.includes('"arch"') && text.includes('"evidence');
+/** What collectors write does not say the kinds of devices; a report that is neither refuses. */
+function devicesIn(bytes: Uint8Array): readonly DeviceEvidence[] {
+  return readDeviceFile(bytes).devices.map((read) => {
+    const { report, certificates } = read();
+    return { kind: parseEitherKind(report).kind, report, certificates };
+  });
 }
 
 interface Carried extends DocumentOptions {

@@ -10,7 +10,8 @@ import { isLoopback } from '../client/http.ts';
 import type { Session, Verification } from '../client/session.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
 import { addJudgingOptions, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
-import { saveExchange } from './saved.ts';
+import { programName } from './programName.ts';
+import { prepareFolder, saveExchange } from './saved.ts';
 import { printable, stderr, stdout } from './terminal.ts';
 import { decisionLine, printSimulated, printVerdict } from './verdictText.ts';
 
@@ -61,6 +62,7 @@ export async function exchange<T>(flags: ServiceFlags, question: Question<T>): P
   if (flags.unbound) warnUnbound(flags.url);
   const session = await openSession(flags);
   const model = flags.model ?? (await defaultModel(session, question.task));
+  if (flags.save !== undefined) await prepareFolder(flags.save);
   const request = { path: question.path, body: JSON.stringify(question.body(model)) };
   const answer = flags.unbound ? await session.sendUnbound(request) : await session.send(request);
   if (answer.status !== 200) throw rejected(answer);
@@ -113,13 +115,25 @@ async function defaultModel(session: Session, task: Question<unknown>['task']): 
   throw new CliError(EXIT.misuse, `the service has no model for this (${task})`, 'Name one with --model.');
 }
 
+/** An error as the OpenAI routes of the service write it. */
+const errorSchema = z.object({ error: z.object({ message: z.string(), code: z.string() }) });
+
 /** The service's own error, inside the seal: the model is not there, or the request cannot be served. */
 function rejected({ status, body }: Answer): CliError {
-  const text = printable(Buffer.from(body).toString().slice(0, 400)).trim();
+  const text = Buffer.from(body).toString();
   return new CliError(
     status < 500 ? EXIT.misuse : EXIT.unreadable,
-    `the service answered HTTP ${status}: ${text}`,
+    `the service answered HTTP ${status}: ${printable(errorText(text).slice(0, 400)).trim()}`,
   );
+}
+
+function errorText(body: string): string {
+  try {
+    const { error } = errorSchema.parse(JSON.parse(body));
+    return `${error.code}: ${error.message}`;
+  } catch {
+    return body;
+  }
 }
 
 function readAnswer<T>({ body }: Answer, question: Question<T>): T {
@@ -152,12 +166,34 @@ function documentOf(session: Session, answer: Answer, { verdict, receipt }: Veri
 }
 
 /** One line under the answer, apart from it: the answer alone goes to a pipe. */
-function printChecked(verdict: Verdict, { verbose = false, save }: ServiceFlags): void {
+function printChecked(verdict: Verdict, flags: ServiceFlags): void {
+  const { verbose = false } = flags;
   stderr.line();
   if (verbose || verdict.decision !== 'accepted') printVerdict(stderr, verdict, { verbose });
   else {
     printSimulated(stderr, verdict);
     stderr.line(decisionLine(stderr, verdict));
   }
-  if (save !== undefined) stderr.line(stderr.c.dim(`saved: vouchsafe verify ${printable(save)}`));
+  if (flags.save !== undefined) stderr.line(stderr.c.dim(`saved: ${verifyLine(flags.save, flags)}`));
+}
+
+/** The command line that judges what was saved as it was judged here. */
+function verifyLine(
+  folder: string,
+  { policy, allowSimulated = false, collateral = [] }: ServiceFlags,
+): string {
+  const words = [
+    programName(),
+    'verify',
+    ...(allowSimulated ? ['--allow-simulated'] : []),
+    ...(policy === undefined ? [] : ['--policy', policy]),
+    folder,
+    ...(collateral.length > 0 ? ['--collateral', ...collateral] : []),
+  ];
+  return words.map((word) => quoted(printable(word))).join(' ');
+}
+
+/** As a shell takes it for one word. */
+function quoted(word: string): string {
+  return /^[\w./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,4 +1,5 @@
-import { stat, readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { MAX_BUNDLE_BYTES } from '../../attestation/bundle/bundle.ts';
 import { CliError, EXIT } from './exit.ts';
 
@@ -9,12 +10,27 @@ const MAX_FILE_BYTES = 2 * MAX_BUNDLE_BYTES;
 export async function readInput(path: string): Promise<Uint8Array> {
   try {
     const { size } = await stat(path);
-    if (size > MAX_FILE_BYTES)
-      throw new CliError(EXIT.unreadable, `${path} is larger than ${MAX_FILE_BYTES} bytes`);
-    return await readFile(path);
+    if (size > MAX_FILE_BYTES) throw tooLarge(path);
+    return await readAll(path);
   } catch (error) {
     throw unreadable(path, error);
   }
+}
+
+/** Devices and pipes have no size of their own, and some of them no end. */
+async function readAll(path: string): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_FILE_BYTES) throw tooLarge(path);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+function tooLarge(path: string): CliError {
+  return new CliError(EXIT.unreadable, `${path} is larger than ${MAX_FILE_BYTES / 2 ** 20} MiB`);
 }
 
 export async function isFolder(path: string): Promise<boolean> {

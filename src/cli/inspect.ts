@@ -2,15 +2,17 @@ import type { Command } from 'commander';
 import { parseBundle } from '../../attestation/bundle/bundle.ts';
 import { fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
-import { parseDeviceReport } from '../../attestation/evidence/nvidia/parse.ts';
 import { parseAttestation } from '../client/attestation.ts';
 import { describeCollateral } from '../collateral/describe.ts';
 import { parseCollateralFile } from '../collateral/file.ts';
+import { readCertificates } from './collateralCertificates.ts';
 import { statementSection } from './collateralText.ts';
-import { newCommand } from './command.ts';
+import { newCommand, repeated } from './command.ts';
 import { CliError, describeError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { deviceSection, documentSections } from './inspectEvidence.ts';
+import { readNamedManifest, type NamedManifest } from './inspectDeviceRims.ts';
+import { NOTHING_BESIDE, reportSections, type Beside } from './inspectDeviceSet.ts';
+import { documentSections } from './inspectEvidence.ts';
 import { EVIDENCE_SECTIONS } from './inspectRaw.ts';
 import { bundleSections, checkpointSection, receiptSections, recordSection } from './inspectReceipt.ts';
 import { shortened, type Section } from './inspectSection.ts';
@@ -23,6 +25,11 @@ import { printable, stdout, wrap, type Terminal } from './terminal.ts';
 const EXAMPLES = [
   ['what a bundle says', 'vouchsafe inspect bundle.cbor'],
   ['a quote, a certificate chain, a boot log: recognised by what is in it', 'vouchsafe inspect quote.bin'],
+  [
+    'each measurement of a GPU beside the reference values of two manifests',
+    'vouchsafe inspect report.hex --rim driver.rim.xml --rim vbios.rim.xml',
+  ],
+  ['a GPU report with its certificates', 'vouchsafe inspect report.bin --chain chain.pem'],
   ['one value, for a script', "vouchsafe inspect bundle.cbor --json | jq '.sections[0]'"],
 ] as const;
 
@@ -36,22 +43,53 @@ Recognised by content, also as hex or base64 text:
   AWS       attestation documents of Nitro Enclaves and NitroTPM
   Azure     HCL report
   TPM 2.0   TPMS_ATTEST of a quote, TPMT_PUBLIC, TPMT_SIGNATURE
-  NVIDIA    device report
+  NVIDIA    report of a GPU or NVSwitch, with or without its certificates;
+            evidence of several (JSON); RIM; request to the attestation
+            service (NRAS), its answer, single tokens (JWT), key set (JWKS)
   others    boot logs (TCG2, SHA-1, CCEL, dstack), CCEL table,
-            X.509 certificates, CRLs and public keys (DER or PEM)`;
+            X.509 certificates, CRLs and public keys (DER or PEM),
+            OCSP responses`;
+
+export interface InspectFlags {
+  readonly json?: boolean;
+  readonly rim?: readonly string[];
+  readonly chain?: readonly string[];
+}
 
 export function inspectCommand(): Command {
   return newCommand('inspect', 'Show what a file says. Nothing is verified', EXAMPLES)
     .argument('<file>', 'evidence, certificates, collateral or any file of ours')
+    .option('--rim <file>', 'compare measurements of devices with this manifest; may be repeated', repeated)
+    .option('--chain <file>', 'certificates of a device report, leaf first, DER or PEM', repeated)
     .option('--json', 'print the values as JSON')
     .addHelpText('after', FORMATS)
     .action(runInspect);
 }
 
-async function runInspect(path: string, { json = false }: { readonly json?: boolean }): Promise<void> {
-  const inspection = inspectBytes(await readInput(path), path);
-  if (json) stdout.line(inspectionJson(inspection));
+async function runInspect(path: string, flags: InspectFlags): Promise<void> {
+  const inspection = await inspectFile(path, flags);
+  if (flags.json) stdout.line(inspectionJson(inspection));
   else printInspection(stdout, inspection, path);
+}
+
+/** What a file says, beside what the options name. */
+export async function inspectFile(path: string, flags: InspectFlags): Promise<Inspection> {
+  return inspectBytes(await readInput(path), path, await readBeside(flags));
+}
+
+async function readBeside({ rim = [], chain = [] }: InspectFlags): Promise<Beside> {
+  const rims = await Promise.all(rim.map(readManifest));
+  return { rims, chain: await readCertificates(chain) };
+}
+
+async function readManifest(path: string): Promise<NamedManifest> {
+  const { kind, name, bytes } = recognise(await readInput(path));
+  if (kind !== 'rim') throw new CliError(EXIT.unreadable, `${path} is no manifest: ${name}`);
+  try {
+    return readNamedManifest(bytes, path);
+  } catch (error) {
+    throw unreadable(error, path, name);
+  }
 }
 
 /** What a file is and what it says of itself. */
@@ -63,15 +101,36 @@ export interface Inspection {
 }
 
 /** Reads any file; a `CliError` says what one that cannot be read looks like. */
-export function inspectBytes(bytes: Uint8Array, path: string): Inspection {
+export function inspectBytes(bytes: Uint8Array, path: string, beside = NOTHING_BESIDE): Inspection {
   const { kind, name, encoding, bytes: content } = recognise(bytes);
   if (kind === 'unknown' || lacksLabel(kind, content)) {
     throw new CliError(EXIT.unreadable, `${path} is no file that is known here: ${unknownText(bytes)}`);
   }
+  refuseUnused(kind, beside, `${path} is another kind of file: ${name}`);
   try {
-    return { kind, name, encoding, sections: sectionsOf(kind, content) };
+    return { kind, name, encoding, sections: sectionsOf(kind, content, beside) };
   } catch (error) {
     throw unreadable(error, path, name);
+  }
+}
+
+const WITH_DEVICES: readonly ShownKind[] = [
+  'bundle',
+  'attestation',
+  'document',
+  'device-report',
+  'device-report-chain',
+  'device-evidence',
+  'nras-request',
+];
+
+/** What was named beside a file and says nothing of it was not meant for it. */
+function refuseUnused(kind: ShownKind, { rims, chain }: Beside, but: string): void {
+  if (rims.length > 0 && !WITH_DEVICES.includes(kind)) {
+    throw new CliError(EXIT.misuse, `--rim goes with evidence of devices; ${but}`);
+  }
+  if (chain.length > 0 && kind !== 'device-report' && kind !== 'device-report-chain') {
+    throw new CliError(EXIT.misuse, `--chain goes with a device report; ${but}`);
   }
 }
 
@@ -134,27 +193,31 @@ export function printInspection(terminal: Terminal, inspection: Inspection, path
 
 type ReadableKind = Exclude<ShownKind, 'unknown'>;
 
-function sectionsOf(kind: ReadableKind, bytes: Uint8Array): readonly Section[] {
-  return isEvidence(kind) ? EVIDENCE_SECTIONS[kind](bytes) : ownSections(kind, bytes);
+function sectionsOf(kind: ReadableKind, bytes: Uint8Array, beside: Beside): readonly Section[] {
+  return isEvidence(kind) ? EVIDENCE_SECTIONS[kind](bytes, beside) : ownSections(kind, bytes, beside);
 }
 
 function isEvidence(kind: ReadableKind): kind is EvidenceKind {
   return Object.hasOwn(EVIDENCE_SECTIONS, kind);
 }
 
-function ownSections(kind: Exclude<ReadableKind, EvidenceKind>, bytes: Uint8Array): readonly Section[] {
+function ownSections(
+  kind: Exclude<ReadableKind, EvidenceKind>,
+  bytes: Uint8Array,
+  beside: Beside,
+): readonly Section[] {
   switch (kind) {
     case 'bundle':
-      return bundleSections(parseBundle(bytes));
+      return bundleSections(parseBundle(bytes), beside.rims);
     case 'attestation': {
       const { document, answers } = parseAttestation(bytes);
       return [
         { title: 'answer', rows: [['answers nonce', answers]] },
-        ...documentSections(parseDocument(document)),
+        ...documentSections(parseDocument(document), '', beside.rims),
       ];
     }
     case 'document':
-      return documentSections(parseDocument(bytes));
+      return documentSections(parseDocument(bytes), '', beside.rims);
     case 'receipt':
       return receiptSections(bytes);
     case 'record':
@@ -162,23 +225,10 @@ function ownSections(kind: Exclude<ReadableKind, EvidenceKind>, bytes: Uint8Arra
     case 'checkpoint':
       return [checkpointSection(bytes)];
     case 'device-report':
-      return [deviceSection(parseEitherKind(bytes), 'device')];
+      return reportSections(bytes, beside);
     case 'policy':
       return [{ title: 'policy', rows: [['text', fromUtf8(bytes).replaceAll(/\s+/g, ' ')]] }];
     case 'collateral':
       return describeCollateral(parseCollateralFile(bytes)).map((each) => statementSection(each, Date.now()));
-  }
-}
-
-/** A report does not say whether it is of a GPU or of a switch. */
-export function parseEitherKind(bytes: Uint8Array) {
-  try {
-    return parseDeviceReport(bytes, 'gpu');
-  } catch (notGpu) {
-    try {
-      return parseDeviceReport(bytes, 'switch');
-    } catch {
-      throw notGpu;
-    }
   }
 }

@@ -87,7 +87,8 @@ function keyText(spki: Uint8Array): string {
   }
 }
 
-function signatureText(algorithm: Uint8Array): string {
+/** What signed, by its algorithm identifier. */
+export function signatureText(algorithm: Uint8Array): string {
   const { oid } = readAlgorithm(algorithm, 'signature algorithm');
   const name = SIGNATURE_NAMES[oid];
   return oid === RSA_PSS ? `RSASSA-PSS${hashOfPss(algorithm)}` : (name ?? oid);

@@ -2,17 +2,20 @@ import { toHex } from '../../attestation/bytes/bytes.ts';
 import { ALG, type CoseKey } from '../../attestation/cose/key.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { documentDigest, type EvidenceDocument } from '../../attestation/evidence/document.ts';
-import { parseDeviceReport, type DeviceReport } from '../../attestation/evidence/nvidia/parse.ts';
 import { instanceUrn, type Keyset } from '../../attestation/keyset.ts';
-import { certificateSections } from './inspectCertificate.ts';
 import { cpuSections, documentBootLogSections } from './inspectCpu.ts';
-import { readable, yes, type Section } from './inspectSection.ts';
+import { deviceSetSections, type Beside } from './inspectDeviceSet.ts';
+import { yes, type Section } from './inspectSection.ts';
 import { secondsText, type Row } from './receiptText.ts';
 
 export type { Section };
 
 /** A document with everything in it; a report that cannot be read says why. */
-export function documentSections(document: EvidenceDocument, prefix = ''): readonly Section[] {
+export function documentSections(
+  document: EvidenceDocument,
+  prefix = '',
+  rims: Beside['rims'] = [],
+): readonly Section[] {
   const { keyset, cpu, devices, encoded } = document;
   const head: Section = {
     title: `${prefix}document`,
@@ -31,13 +34,10 @@ export function documentSections(document: EvidenceDocument, prefix = ''): reado
     { title: `${prefix}keyset`, rows: keysetRows(keyset) },
     ...cpuSections(cpu, `${prefix}cpu`),
     ...documentBootLogSections(document.bootLog, cpu, prefix),
-    ...devices.flatMap(({ kind, report, certificates }, i) => {
-      const title = `${prefix}device ${i}`;
-      return [
-        ...readable(title, () => [deviceSection(parseDeviceReport(report, kind), title)]),
-        ...certificateSections(certificates.slice(0, 1), `${title} certificate`),
-      ];
-    }),
+    ...deviceSetSections(
+      devices.map((device) => () => device),
+      { prefix, rims, leavesOnly: true },
+    ),
   ];
 }
 
@@ -75,30 +75,4 @@ function keysetRows(keyset: Keyset): readonly Row[] {
 function keyText(key: CoseKey): string {
   const name = Object.entries(ALG).find(([, alg]) => alg === key.alg)?.[0] ?? `alg ${String(key.alg)}`;
   return `${name} ${toHex(key.x)}`;
-}
-
-export function deviceSection(report: DeviceReport, title: string): Section {
-  const own: readonly Row[] =
-    report.kind === 'gpu'
-      ? [
-          ['chip', report.chipInfo === undefined ? report.chip : `${report.chip} ${report.chipInfo}`],
-          ['mode', report.mode],
-          ['driver', report.driverVersion],
-          ['VBIOS', report.vbiosVersion],
-          ['project', `${report.project} ${report.projectSku}, chip SKU ${report.chipSku}`],
-        ]
-      : [
-          ['BIOS', report.biosVersion],
-          ['locked', yes(report.locked)],
-        ];
-  return {
-    title,
-    rows: [
-      ['kind', report.kind],
-      ...own,
-      ['nonce', toHex(report.nonce)],
-      ['firmware id', report.firmwareId ? toHex(report.firmwareId) : 'not stated'],
-      ['measurements', String(report.measurements.length)],
-    ],
-  };
 }

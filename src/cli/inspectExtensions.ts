@@ -22,6 +22,8 @@ const AMD_ARC = '1.3.6.1.4.1.3704.1.';
 const AMD_PRODUCT = `${AMD_ARC}2`;
 const GOOGLE_INSTANCE = '1.3.6.1.4.1.11129.2.1.21';
 const COMPOSITE_DEVICE_ID = '2.23.133.5.4.1';
+/** NVIDIA's responders have it among the purposes. */
+const OCSP_NO_CHECK = '1.3.6.1.5.5.7.48.1.5';
 const DICE_TCB_INFO = '2.23.133.5.4.1.1';
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -36,6 +38,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '2.5.29.35': 'authorityKeyIdentifier',
   [EXTENDED_KEY_USAGE]: 'extKeyUsage',
   '1.3.6.1.5.5.7.1.1': 'authorityInfoAccess',
+  [OCSP_NO_CHECK]: 'OCSP no check',
   [SGX_EXTENSION]: 'Intel SGX',
   [GOOGLE_INSTANCE]: 'Google instance',
   [COMPOSITE_DEVICE_ID]: 'DICE composite device id',
@@ -64,6 +67,7 @@ const PURPOSES: Readonly<Record<string, string>> = {
   '1.3.6.1.5.5.7.3.3': 'code signing',
   '1.3.6.1.5.5.7.3.8': 'time stamping',
   '1.3.6.1.5.5.7.3.9': 'OCSP signing',
+  [OCSP_NO_CHECK]: 'OCSP no check (an extension, no purpose)',
   '2.23.133.8.1': 'TPM endorsement key',
   '2.23.133.8.3': 'TPM attestation key',
 };

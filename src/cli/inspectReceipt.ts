@@ -6,11 +6,12 @@ import { parseNote } from '../../attestation/log/note.ts';
 import { CLAIM, type ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { parseReceipt, type EntryHeader } from '../../attestation/receipt/receipt.ts';
 import { parseRecord } from '../../attestation/receipt/record.ts';
+import type { Beside } from './inspectDeviceSet.ts';
 import { documentSections } from './inspectEvidence.ts';
 import { readable, type Section } from './inspectSection.ts';
 import { secondsText, type Row } from './receiptText.ts';
 
-export function bundleSections(bundle: Bundle): readonly Section[] {
+export function bundleSections(bundle: Bundle, manifests: Beside['rims'] = []): readonly Section[] {
   const { receipt, cited, covering, collateral } = bundle;
   const rims = [...collateral.rims.keys()].join(', ') || 'none';
   const parts: readonly Row[] = [
@@ -31,12 +32,12 @@ export function bundleSections(bundle: Bundle): readonly Section[] {
   return [
     { title: 'parts', rows: parts },
     ...readable('receipt', () => receiptSections(receipt)),
-    ...readable('cited document', () => documentSections(parseDocument(cited), 'cited ')),
+    ...readable('cited document', () => documentSections(parseDocument(cited), 'cited ', manifests)),
     ...(covering
       ? [
           ...readable('checkpoint', () => [checkpointSection(covering.checkpoint)]),
           ...readable('covering document', () =>
-            documentSections(parseDocument(covering.document), 'covering '),
+            documentSections(parseDocument(covering.document), 'covering ', manifests),
           ),
         ]
       : []),

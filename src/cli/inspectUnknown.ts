@@ -21,7 +21,14 @@ function pemText(buffer: Buffer): string | undefined {
 }
 
 function bytesText(bytes: Uint8Array): string {
-  return `${bytes.length} bytes that begin with ${toHex(bytes.subarray(0, SHOWN_BYTES))}`;
+  const start = textStart(bytes) ?? toHex(bytes.subarray(0, SHOWN_BYTES));
+  return bytes.length === 1 ? `one byte, ${start}` : `${bytes.length} bytes that begin with ${start}`;
+}
+
+/** The first words of what is ASCII as far as it is looked at. */
+function textStart(bytes: Uint8Array): string | undefined {
+  const text = Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString('latin1');
+  return /^[\t\n\r -~]{4,}$/.test(text) ? `«${text.replaceAll(/\s+/g, ' ').trim()}»` : undefined;
 }
 
 /** The names of a JSON object's members, or that it is an array; undefined for what is no JSON. */
@@ -29,7 +36,8 @@ function jsonText(buffer: Buffer): string | undefined {
   if (buffer.length > MAX_JSON_BYTES || !/^\s*[{[]/.test(buffer.toString('latin1', 0, 64))) return undefined;
   try {
     const value: unknown = JSON.parse(buffer.toString('utf8'));
-    if (Array.isArray(value)) return `it is a JSON array of ${value.length} values`;
+    if (Array.isArray(value))
+      return `it is a JSON array of ${value.length} value${value.length === 1 ? '' : 's'}`;
     const names = Object.keys(value as object);
     const shown = names.slice(0, SHOWN_MEMBERS).map((name) => name.slice(0, 40));
     const more = names.length - shown.length;

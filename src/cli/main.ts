@@ -93,9 +93,18 @@ async function run(args: readonly string[]): Promise<ExitCode | undefined> {
     await (await makeProgram(args)).parseAsync(args, { from: 'user' });
     return undefined;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.accepted : EXIT.misuse;
+    if (error instanceof CommanderError) return reportMisuse(error, args);
     return report(error);
   }
+}
+
+/** What is wrong is printed already. */
+function reportMisuse({ exitCode, code }: CommanderError, args: readonly string[]): ExitCode {
+  if (exitCode === 0) return EXIT.accepted;
+  const named = COMMANDS.find(({ name }) => name === args[0]);
+  const help = `vouchsafe ${named ? `${named.name} ` : ''}--help`;
+  if (code !== 'commander.help') stderr.line(stderr.c.yellow(`See \`${help}\`.`));
+  return EXIT.misuse;
 }
 
 function report(error: unknown): ExitCode {

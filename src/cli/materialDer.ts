@@ -19,6 +19,17 @@ export function derShape(bytes: Uint8Array): DerShape | undefined {
   return tags[0] === TAG.integer && tags[1] === TAG.sequence ? 'certificate' : undefined;
 }
 
+const ENUMERATED = 0x0a;
+/** unauthorized, the last OCSPResponseStatus (RFC 6960 section 4.2.1). */
+const LAST_OCSP_STATUS = 6;
+
+/** An OCSPResponse begins with its status: no certificate, list or key begins with an ENUMERATED. */
+export function isOcspShape(bytes: Uint8Array): boolean {
+  const status = contentStart(bytes, 0, TAG.sequence);
+  if (status === undefined || bytes[status] !== ENUMERATED || bytes[status + 1] !== 1) return false;
+  return (bytes[status + 2] ?? Infinity) <= LAST_OCSP_STATUS;
+}
+
 /** Where the content of the element at an offset begins; undefined for another tag. */
 function contentStart(bytes: Uint8Array, offset: number, tag: number): number | undefined {
   const length = bytes[offset + 1];

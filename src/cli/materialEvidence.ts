@@ -1,6 +1,7 @@
 import { eventTypeName } from '../../attestation/evidence/bootlog/eventTypes.ts';
 import { REPORT_BYTES } from '../../attestation/evidence/snp/parse.ts';
-import { derShape } from './materialDer.ts';
+import { derShape, isOcspShape } from './materialDer.ts';
+import { isDeviceReportWithChain } from './materialDevice.ts';
 
 /** Kinds of files of vendors and of firmware, by their first look. They are shown; none is trusted or parsed yet. */
 export type EvidenceKind =
@@ -21,7 +22,15 @@ export type EvidenceKind =
   | 'crl'
   | 'public-key'
   | 'tcb-info'
-  | 'qe-identity';
+  | 'qe-identity'
+  | 'device-report-chain'
+  | 'device-evidence'
+  | 'nras-request'
+  | 'nras-answer'
+  | 'jwt'
+  | 'jwks'
+  | 'rim'
+  | 'ocsp-response';
 
 export const EVIDENCE_NAMES: Readonly<Record<EvidenceKind, string>> = {
   'snp-report': 'AMD SEV-SNP report',
@@ -42,6 +51,14 @@ export const EVIDENCE_NAMES: Readonly<Record<EvidenceKind, string>> = {
   'public-key': 'public key (SubjectPublicKeyInfo)',
   'tcb-info': 'Intel TCB info',
   'qe-identity': 'Intel enclave identity',
+  'device-report-chain': 'NVIDIA device report with its certificates',
+  'device-evidence': 'NVIDIA device evidence',
+  'nras-request': 'request to NVIDIA’s attestation service',
+  'nras-answer': 'answer of NVIDIA’s attestation service',
+  jwt: 'JSON web token',
+  jwks: 'JSON web key set',
+  rim: 'NVIDIA reference integrity manifest (RIM)',
+  'ocsp-response': 'OCSP response',
 };
 
 /** Offset of the signature algorithm in an SNP report, which is 1, and of the guest policy, whose bit 17 is one. */
@@ -59,6 +76,7 @@ const TPM_KEYS = [0x0001, 0x0023];
 /** TPMA_OBJECT bits that are reserved. */
 const TPM_RESERVED_ATTRIBUTES = 0xfff0f009;
 const LARGEST_TPM_PUBLIC = 2048;
+const LARGEST_JWT = 1024 * 1024;
 
 type Look = (bytes: Buffer) => boolean;
 
@@ -77,6 +95,7 @@ const LOOKS: readonly (readonly [EvidenceKind, Look])[] = [
   ['snp-extended-report', (bytes) => isSnpReport(bytes) && bytes.length > REPORT_BYTES],
   ['snp-report', isSnpReport],
   ['boot-log', isTcgLog],
+  ['device-report-chain', isDeviceReportWithChain],
   ['certificates', (bytes) => isPem(bytes, 'CERTIFICATE')],
   ['crl', (bytes) => isPem(bytes, 'X509 CRL')],
   ['public-key', (bytes) => isPem(bytes, 'PUBLIC KEY')],
@@ -87,6 +106,14 @@ const LOOKS: readonly (readonly [EvidenceKind, Look])[] = [
   ['tcb-info', (bytes) => isJson(bytes, '{') && bytes.includes('"tcbInfo"')],
   ['qe-identity', (bytes) => isJson(bytes, '{') && bytes.includes('"enclaveIdentity"')],
   ['boot-log', (bytes) => isJson(bytes, '[') && bytes.includes('"imr"')],
+  ['nras-answer', (bytes) => isJson(bytes, '[') && bytes.includes('"JWT"')],
+  ['jwks', (bytes) => isJson(bytes, '{') && bytes.includes('"keys"') && bytes.includes('"kty"')],
+  ['device-evidence', (bytes) => isJson(bytes, '[') && bytes.includes('"evidence"')],
+  ['device-evidence', (bytes) => isJson(bytes, '{') && bytes.includes('"evidences"')],
+  ['nras-request', isNrasRequest],
+  ['jwt', isJwt],
+  ['rim', isManifest],
+  ['ocsp-response', isOcspShape],
   ['tpm-public', isTpmPublic],
   ['tpm-signature', isTpmSignature],
   ['boot-log', isSha1Log],
@@ -153,6 +180,25 @@ function isPem(bytes: Buffer, label: string): boolean {
 
 function isJson(bytes: Buffer, bracket: '{' | '['): boolean {
   return bytes.toString('latin1', 0, 64).trimStart().startsWith(bracket);
+}
+
+/** Version 1 asks about one device, the later ones about a list. */
+function isNrasRequest(bytes: Buffer): boolean {
+  const isOne = bytes.includes('"evidence"') && bytes.includes('"certificate"');
+  return isJson(bytes, '{') && (isOne || bytes.includes('"evidence_list"'));
+}
+
+/** Compact form of a JWS whose header is a JSON object; cut off anywhere behind the header. */
+function isJwt(bytes: Buffer): boolean {
+  return (
+    bytes.length <= LARGEST_JWT &&
+    /^\s*eyJ[\w-]{10,}\.[\w.-]*\s*$/.test(bytes.toString('latin1', 0, LARGEST_JWT))
+  );
+}
+
+/** XML whose root or document type is that of a SWID tag (ISO/IEC 19770-2). */
+function isManifest(bytes: Buffer): boolean {
+  return /^\s*<[^]*SoftwareIdentity/.test(bytes.toString('latin1', 0, 4096));
 }
 
 /** No file of text begins with a byte that no text has. */

@@ -8,13 +8,16 @@ import { policySchema } from '../../attestation/policy/policy.ts';
 import { newCommand } from './command.ts';
 import { EXIT } from './exit.ts';
 import { checkPolicyFile } from './policyFile.ts';
-import { printable, stdout } from './terminal.ts';
+import { pinCommand } from './policyPin.ts';
+import type { PolicyProblem } from './policyProblems.ts';
+import { printable, stdout, wrap } from './terminal.ts';
 
 const POLICIES = { default: DEFAULT_POLICY, simulated: SIMULATED_POLICY } as const;
 
 const EXAMPLES = [
   ['start a policy of your own from the published one', 'vouchsafe policy show > policy.json'],
   ['list every problem in it', 'vouchsafe policy check policy.json'],
+  ['accept GPUs by what they measure, where NVIDIA publishes nothing', 'vouchsafe policy pin document.cbor'],
   ['have an editor complete it', 'vouchsafe policy schema > policy.schema.json'],
 ] as const;
 
@@ -30,7 +33,7 @@ export function policyCommand(): Command {
   const schema = newCommand('schema', 'Print the JSON Schema of policies').action(() => {
     stdout.json(z.toJSONSchema(policySchema));
   });
-  return command.addCommand(check).addCommand(show).addCommand(schema);
+  return command.addCommand(check).addCommand(show).addCommand(schema).addCommand(pinCommand());
 }
 
 async function runCheck(path: string, { json = false }: { readonly json?: boolean }): Promise<void> {
@@ -41,14 +44,22 @@ async function runCheck(path: string, { json = false }: { readonly json?: boolea
   } else if (digest === undefined) {
     const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`;
     stdout.line(`${stdout.c.red('✗')} ${printable(path)}: ${count}`);
-    for (const { member, message } of problems) {
-      stdout.line(`  ${stdout.c.bold(printable(member || 'policy'))}  ${printable(message)}`);
-    }
+    for (const problem of problems) printProblem(problem);
   } else {
     stdout.line(`${stdout.c.green('✓')} ${printable(path)} is a valid policy`);
     stdout.line(stdout.c.dim(`  digest ${digest}`));
   }
   if (!policy) process.exitCode = EXIT.misuse;
+}
+
+/** On one line where it fits. */
+function printProblem({ member, message }: PolicyProblem): void {
+  const { c, columns } = stdout;
+  const name = printable(member || 'policy');
+  const lines = wrap(message, columns - 4);
+  const isShort = lines.length === 1 && name.length + message.length + 4 <= columns;
+  stdout.line(`  ${c.bold(name)}${isShort ? `  ${printable(message)}` : ''}`);
+  if (!isShort) for (const line of lines) stdout.line(`    ${line}`);
 }
 
 function runShow(name: string, _flags: unknown, command: Command): void {

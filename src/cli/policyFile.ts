@@ -1,15 +1,8 @@
-import type { z } from 'zod';
+import { JsonError, parseStrictJson } from '../../attestation/json/strict.ts';
 import { policySchema, type Policy } from '../../attestation/policy/policy.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { JsonError, parseStrictJson } from '../../attestation/json/strict.ts';
-
-/** One thing that is wrong with a policy. */
-export interface PolicyProblem {
-  /** Dotted path of the member; empty for the whole. */
-  readonly member: string;
-  readonly message: string;
-}
+import { policyProblems, type PolicyProblem } from './policyProblems.ts';
 
 export type PolicyCheck =
   | { readonly policy: Policy; readonly problems: readonly [] }
@@ -23,38 +16,38 @@ export async function checkPolicyFile(path: string): Promise<PolicyCheck> {
     value = parseStrictJson(bytes);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    return { policy: undefined, problems: [{ member: '', message: `the file ${error.message}` }] };
+    const message = `the file ${error.message}${error.message === 'is not JSON' ? syntaxText(bytes) : ''}`;
+    return { policy: undefined, problems: [{ member: '', message }] };
   }
   const result = policySchema.safeParse(value);
   if (result.success) return { policy: result.data, problems: [] };
-  return { policy: undefined, problems: result.error.issues.flatMap((issue) => describe(issue, [])) };
+  return { policy: undefined, problems: policyProblems(result.error.issues, value) };
 }
 
-/** A valid policy; else misuse, naming every problem. */
+/** Problems that an error names: the check lists all of them. */
+const MAX_NAMED = 3;
+
+/** A valid policy; else misuse, naming the first problems. */
 export async function readPolicy(path: string): Promise<Policy> {
   const { policy, problems } = await checkPolicyFile(path);
   if (policy) return policy;
-  const list = problems.map(({ member, message }) => (member ? `${member}: ${message}` : message)).join('; ');
-  throw new CliError(
-    EXIT.misuse,
-    `${path} is no valid policy: ${list}`,
-    'Run `vouchsafe policy check FILE`.',
-  );
+  const named = problems.map(({ member, message }) => (member ? `${member} ${message}` : message));
+  const more = named.length > MAX_NAMED ? `; and ${named.length - MAX_NAMED} more` : '';
+  const message = `${path} is no valid policy: ${named.slice(0, MAX_NAMED).join('; ')}${more}`;
+  throw new CliError(EXIT.misuse, message, '`vouchsafe policy check` lists every problem in it.');
 }
 
-type Issue = z.core.$ZodIssue;
-
-/** A choice of forms is described by the form that came nearest: the one that goes wrong deepest. */
-function describe(issue: Issue, above: readonly PropertyKey[]): readonly PolicyProblem[] {
-  const path = [...above, ...issue.path];
-  const branches = issue.code === 'invalid_union' ? issue.errors : [];
-  const nearest = branches.find((branch) => branch.some(({ path: inner }) => inner.length > 0));
-  const structural =
-    nearest ?? branches.find((branch) => branch.some(({ code }) => code === 'unrecognized_keys'));
-  if (structural) return structural.flatMap((inner) => describe(inner, path));
-  const message =
-    branches.length > 0
-      ? branches.flatMap((branch) => branch.map((b) => b.message)).join(', or ')
-      : issue.message;
-  return [{ member: path.map(String).join('.'), message }];
+/** Where a text stops being JSON, as the parser says it. */
+function syntaxText(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes).toString('utf8');
+  try {
+    JSON.parse(text);
+    return '';
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const position = / at position (\d+)/.exec(error.message)?.[1];
+    const line =
+      position === undefined ? '' : ` (line ${text.slice(0, Number(position)).split('\n').length})`;
+    return `: ${error.message.replaceAll(/\s+/g, ' ')}${line}`;
+  }
 }

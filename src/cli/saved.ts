@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { toBase64Url, toHex } from '../../attestation/bytes/bytes.ts';
 import type { Answer } from '../client/answer.ts';
 import type { ExchangeFlags } from './exchangeFiles.ts';
@@ -15,9 +15,29 @@ const FILE = {
   nonce: 'nonce.txt',
 } as const;
 
+/** Makes the folder before anything is sent: an answer that cannot be kept cannot be proved later. */
+export async function prepareFolder(folder: string): Promise<void> {
+  try {
+    await makeFolder(resolve(folder));
+    await access(folder, constants.W_OK);
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    throw new CliError(EXIT.misuse, `--save: ${folder} cannot be written: ${code}`);
+  }
+}
+
+/** Step by step: Node's own recursive `mkdir` never ends where a folder takes none, such as /proc. */
+async function makeFolder(folder: string): Promise<void> {
+  const found = await stat(folder).catch(() => undefined);
+  if (found?.isDirectory()) return;
+  if (found) throw new CliError(EXIT.misuse, `--save: ${folder} is a file`, 'Name a folder.');
+  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  await mkdir(folder, { mode: 0o700 });
+}
+
 /** Keeps an exchange, so that it can be proved later. The files hold content: they are for the owner's eyes only. */
 export async function saveExchange(folder: string, answer: Answer, bundle: Uint8Array): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const write = (name: string, content: Uint8Array | string) =>
     writeFile(join(folder, name), content, { mode: 0o600 });
   await Promise.all([
@@ -32,7 +52,10 @@ export async function saveExchange(folder: string, answer: Answer, bundle: Uint8
 /** Bundle and options for a saved folder. Options that the caller gave stay. */
 export async function savedExchange<F extends ExchangeFlags>(folder: string, flags: F): Promise<[string, F]> {
   const bundle = join(folder, FILE.bundle);
-  if (!existsSync(bundle)) throw new CliError(EXIT.unreadable, `${folder} holds no ${FILE.bundle}`);
+  if (!existsSync(bundle)) {
+    const advice = 'Name a folder that --save wrote, or one file.';
+    throw new CliError(EXIT.unreadable, `${folder} holds no ${FILE.bundle}`, advice);
+  }
   const nonce = await readFile(join(folder, FILE.nonce), 'utf8').catch(() => undefined);
   const content = existsSync(join(folder, FILE.commitmentKey))
     ? {

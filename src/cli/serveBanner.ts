@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Config } from '../config/schema.ts';
 import { keysRequired } from '../config/schema.ts';
+import { programName } from './programName.ts';
 import { packageVersion } from './version.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -79,6 +80,7 @@ function tryLines(
   { url, models, needsKey }: ServiceFacts,
   simulated: boolean,
 ): readonly string[] {
+  const program = programName();
   const at = url === 'http://127.0.0.1:8080' ? '' : ` --url ${url}`;
   const accept = simulated ? ' --allow-simulated' : ' --policy policy.json';
   const key = needsKey ? ' -H "Authorization: Bearer $VOUCHSAFE_API_KEY"' : '';
@@ -91,9 +93,9 @@ function tryLines(
   const body = JSON.stringify({ model: model ?? 'MODEL', [field]: 'hello' });
   return [
     c.dim('Try it, sealed and checked:'),
-    ...(can('embed') ? [`vouchsafe embed${at}${accept} "hello"`] : []),
-    ...(can('generate') ? [`vouchsafe ask${at}${accept} "Once upon a time"`] : []),
-    `vouchsafe verify${accept} ${url}`,
+    ...(can('embed') ? [`${program} embed${at}${accept} "hello"`] : []),
+    ...(can('generate') ? [`${program} ask${at}${accept} "Once upon a time"`] : []),
+    `${program} verify${accept} ${url}`,
     '',
     c.dim('Or in the clear, with any client of the OpenAI API:'),
     `curl -i ${url}/v1/${path}${key} -H 'Content-Type: application/json' \\`,

@@ -64,23 +64,34 @@ export function printableLines(text: string): string {
     .join('\n');
 }
 
-/** Breaks text at spaces, and longer words anywhere, into lines of at most `width` characters. */
+/** Breaks text at spaces, and longer words anywhere, into lines of at most `width` characters, at least one. */
 export function wrap(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   let line = '';
-  for (const word of printable(text)
-    .split(/ +/)
-    .flatMap((long) => pieces(long, width))) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line);
-      line = '';
+  for (const word of printable(text).split(/ +/)) {
+    for (const piece of pieces(word, Math.max(1, width))) {
+      if (line !== '' && line.length + 1 + piece.length > width) {
+        lines.push(line);
+        line = '';
+      }
+      line = line === '' ? piece : `${line} ${piece}`;
     }
-    line = line === '' ? word : `${line} ${word}`;
   }
   return [...lines, line];
 }
 
-function pieces(word: string, width: number): readonly string[] {
-  if (word.length <= width) return [word];
-  return [word.slice(0, width), ...pieces(word.slice(width), width)];
+/** Cuts a word; the two halves of a character beyond 16 bits stay together. */
+function* pieces(word: string, width: number): Generator<string> {
+  if (word.length <= width) yield word;
+  else {
+    for (let start = 0, end; start < word.length; start = end) {
+      end = start + width;
+      if (isPair(word, end - 1)) end += width === 1 ? 1 : -1;
+      yield word.slice(start, end);
+    }
+  }
+}
+
+function isPair(text: string, position: number): boolean {
+  return (text.codePointAt(position) ?? 0) > 0xffff;
 }

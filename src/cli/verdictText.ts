@@ -11,7 +11,8 @@ export interface VerdictStyle {
   readonly verbose: boolean;
 }
 
-const ID_COLUMNS = 24;
+/** As the longest id. */
+const ID_COLUMNS = Math.max(...Object.keys(CHECKS).map((id) => id.length));
 const INDENT = 2;
 /** Symbol, space, id, two spaces. */
 const TEXT_START = INDENT + 2 + ID_COLUMNS + 2;

@@ -20,6 +20,7 @@ import { receiptRows, type Row } from './receiptText.ts';
 import { savedExchange } from './saved.ts';
 import { printable, stdout, wrap } from './terminal.ts';
 import { printVerdict } from './verdictText.ts';
+import { unfit } from './verifyUnfit.ts';
 import { packageVersion } from './version.ts';
 
 interface VerifyFlags extends JudgingFlags, ExchangeFlags {
@@ -111,18 +112,12 @@ async function contextOf(flags: VerifyFlags): Promise<AppraisalContext> {
 
 async function judgeFile(path: string, flags: VerifyFlags): Promise<Judged> {
   const bytes = await readInput(path);
+  const error = unfit(path, bytes);
+  if (error) throw error;
   const kind = kindOf(bytes);
   if (kind === 'bundle') return judgeBundle(path, bytes, flags);
   if (kind === 'receipt') return judgeReceipt(path, bytes, flags);
-  if (kind === 'attestation' || kind === 'document') return judgeEvidence(path, bytes, flags);
-  throw unfit(path, kind);
-}
-
-function unfit(path: string, kind: keyof typeof KIND_NAMES): CliError {
-  if (kind === 'unknown') return new CliError(EXIT.unreadable, `${path} is no file that is known here`);
-  const advice =
-    'Verify a bundle, a receipt with its evidence, or an evidence document. `vouchsafe inspect` shows the file.';
-  return new CliError(EXIT.misuse, `${path} is a ${KIND_NAMES[kind]}: alone it vouches for nothing`, advice);
+  return judgeEvidence(path, bytes, flags);
 }
 
 async function judgeBundle(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {

@@ -68,7 +68,10 @@ export const SECTIONS = {
       .string()
       .regex(/^[0-9a-f]{64}$/)
       .optional()
-      .meta({ description: 'SHA-256 of the key that reads the metrics, loads and unloads models.', secret: true }),
+      .meta({
+        description: 'SHA-256 of the key that reads the metrics, loads and unloads models.',
+        secret: true,
+      }),
     required: z
       .enum(['auto', 'always', 'never'])
       .default('auto')

@@ -103,13 +103,15 @@ describe('every kind of file', () => {
       'chain in DER',
       'attestation answer',
     ];
+    // What tells them apart is in the part that is gone.
+    const others = ['OCSP error', 'report and chain'];
     for (const { name, kind, bytes } of samples.filter((each) => !shown.includes(each.name))) {
       const refused = unreadable(bytes.subarray(0, Math.floor(bytes.length * 0.2)));
       expect([name, refused?.exit]).toEqual([name, EXIT.unreadable]);
       const named = { ...KIND_NAMES, ...EVIDENCE_NAMES }[kind];
       const isText = bytes[0] === 0x7b || name.endsWith('base64') || name.endsWith('hex');
       // What our own kinds are told by may be in the part that is gone.
-      if (!isText && Object.hasOwn(EVIDENCE_NAMES, kind))
+      if (!isText && !others.includes(name) && Object.hasOwn(EVIDENCE_NAMES, kind))
         expect([name, refused?.message]).toEqual([
           name,
           expect.stringContaining(`looks like this: ${named}`),
@@ -278,7 +280,7 @@ describe('hostile text', () => {
 describe('what is no known file says what it is', () => {
   test.each([
     ['', 'it is empty'],
-    ['hello', '5 bytes that begin with 68656c6c6f'],
+    ['hello', '5 bytes that begin with «hello»'],
     ['{"a":1,"b":2}', 'it is a JSON object of a, b'],
     ['{}', 'it is a JSON object of no members'],
     ['[1,2]', 'it is a JSON array of 2 values'],

@@ -42,6 +42,7 @@ import {
 import * as tpmMint from '../../support/tpmAuthority.ts';
 import { issueBundle, makeWorld } from '../../support/world.ts';
 import { attestation } from '../client/service.ts';
+import { deviceSamples, mintDeviceMaterial } from './inspectDeviceSamples.ts';
 
 /** One file, what it is and a few texts that its output must hold. */
 export interface Sample {
@@ -321,5 +322,6 @@ export async function mintSamples(): Promise<readonly Sample[]> {
   ]);
   const authorities = { snp, intel, nitro, tpm, rsa };
   const groups = [snpSamples, intelSamples, nitroSamples, tpmSamples, ownSamples];
-  return (await Promise.all(groups.map((mint) => mint(authorities)))).flat();
+  const minted = await Promise.all(groups.map((mint) => mint(authorities)));
+  return [...minted.flat(), ...deviceSamples(await mintDeviceMaterial())];
 }

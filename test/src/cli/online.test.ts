@@ -68,7 +68,9 @@ describe('ask and embed', () => {
 
   test('what was saved verifies offline, and is for its owner only', async () => {
     const saved = join(folder, 'answer');
-    expect((await ask('--allow-simulated', '--fresh', '--save', saved)).code).toBe(0);
+    const asked = await ask('--allow-simulated', '--fresh', '--save', saved);
+    expect(asked.code).toBe(0);
+    expect(asked.stderr).toContain(`saved: vouchsafe verify --allow-simulated ${saved}\n`);
     expect(readdirSync(saved).sort()).toEqual([
       'bundle.cbor',
       'commitment-key.txt',
@@ -84,6 +86,12 @@ describe('ask and embed', () => {
     expect(passed).toEqual(
       expect.arrayContaining(['receipt.nonce', 'receipt.request', 'receipt.response', 'log.covered']),
     );
+  });
+
+  test('what could not be saved is not asked', async () => {
+    const { code } = await ask('--allow-simulated', '--save', join(folder, 'answer', 'bundle.cbor'));
+    expect(code).toBe(64);
+    expect(service.requests).not.toContain('/v1/completions');
   });
 
   test('a swapped receipt refuses the answer', async () => {

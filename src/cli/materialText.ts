@@ -1,0 +1,34 @@
+/** The text in which bytes were written. */
+export type TextEncoding = 'hex' | 'base64' | 'base64 of hex';
+
+export interface Decoded {
+  readonly bytes: Uint8Array;
+  readonly encoding: TextEncoding;
+}
+
+/** Longest text that is decoded, in bytes: evidence that travels as text is small. */
+const MAX_TEXT_BYTES = 16 * 1024 * 1024;
+/** Shorter ones are words. */
+const MIN_TEXT_BYTES = 32;
+
+/**
+ * The bytes that a text of nothing but hex or base64 (of either alphabet) stands for. Old clients of NVIDIA's service
+ * write base64 of hex text, so that is undone twice.
+ */
+export function decodeText(bytes: Uint8Array): Decoded | undefined {
+  const once = decodeOnce(bytes);
+  if (once?.encoding !== 'base64') return once;
+  const twice = decodeOnce(once.bytes);
+  return twice?.encoding === 'hex' ? { bytes: twice.bytes, encoding: 'base64 of hex' } : once;
+}
+
+function decodeOnce(bytes: Uint8Array): Decoded | undefined {
+  if (bytes.length < MIN_TEXT_BYTES || bytes.length > MAX_TEXT_BYTES) return undefined;
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+  const compact = text.replaceAll(/\s/g, '');
+  if (compact.length % 2 === 0 && !/[^0-9a-fA-F]/.test(compact)) {
+    return { bytes: Buffer.from(compact, 'hex'), encoding: 'hex' };
+  }
+  if (/[^A-Za-z0-9+/_=-]/.test(compact) || /=[^=]/.test(compact)) return undefined;
+  return { bytes: Buffer.from(compact, 'base64'), encoding: 'base64' };
+}
