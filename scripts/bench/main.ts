@@ -2,21 +2,25 @@
 import { spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import { bundleFigures } from './browserBundle.ts';
 import { fsyncTime, latencyEmbeddings, loadEmbeddings, median, type Load } from './measure.ts';
 import { verifierFigures } from './verifierFigures.ts';
 import { figure, goal, type Figure } from './figure.ts';
+import { gpuFigures } from './gpuFigures.ts';
 import { freePort, memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CONCURRENCY = 32;
 const LATENCY_REQUESTS = 400;
+const PARTS = ['service', 'verifiers', 'gpu', 'bundle'] as const;
+type Part = (typeof PARTS)[number];
 
 const program = new Command('npm run bench --')
   .description(
-    'Measures what receipts cost, how big and how quick to start the service is, and the verifiers.',
+    'Measures what receipts cost, how big and how quick to start the service is, the verifiers, and what a page loads.',
   )
-  .option('--only <part>', 'service or verifiers')
+  .addOption(new Option('--only <part>', 'one part of all').choices(PARTS))
   .option('--verifications <n>', 'how many to watch the memory of', '100000')
   .option('--rounds <n>', 'paired rounds, receipts on and off in turn', '5')
   .option('--seconds <n>', 'seconds of each load', '6')
@@ -26,7 +30,7 @@ const program = new Command('npm run bench --')
 const options = program.opts<{
   rounds: string;
   seconds: string;
-  only?: string;
+  only?: Part;
   verifications: string;
   json?: boolean;
 }>();
@@ -37,10 +41,14 @@ const say = (text: string) => {
   if (!options.json) process.stdout.write(`${text}\n`);
 };
 
-const figures = [
-  ...(options.only === 'verifiers' ? [] : [...(await costOfReceipts()), await timeToFirstAnswer()]),
-  ...(options.only === 'service' ? [] : await verifierFigures(rounds, Number(options.verifications), say)),
-];
+const measure: Readonly<Record<Part, () => Promise<readonly Figure[]>>> = {
+  service: async () => [...(await costOfReceipts()), await timeToFirstAnswer()],
+  verifiers: () => verifierFigures(rounds, Number(options.verifications), say),
+  gpu: () => gpuFigures(rounds, say),
+  bundle: bundleFigures,
+};
+const figures: Figure[] = [];
+for (const part of options.only ? [options.only] : PARTS) figures.push(...(await measure[part]()));
 if (options.json) process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
 else for (const figure of figures) say(describe(figure));
 
