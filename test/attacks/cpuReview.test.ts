@@ -128,7 +128,7 @@ describe('the TDX module that runs now', () => {
     });
     const policy = { ...LAX_TDX, tcb: { ...LAX_TDX.tcb, ...tcb } };
     const check = appraiseTdx(verified, policy).find(({ id }) => id === 'cpu.tcb')!;
-    return `${check.result} ${check.code}`;
+    return { outcome: `${check.result} ${check.code}`, reason: check.reason };
   }
 
   /** A TD that was launched on module 6 and moved to a machine with module 4, which is out of date. */
@@ -138,10 +138,13 @@ describe('the TDX module that runs now', () => {
   };
 
   test('counts where it is older than the one of the launch, as below a TD that was moved', async () => {
-    expect(await tcbOf({}, {}, movedBack)).toBe('fail TCB_OUT_OF_DATE');
+    const judged = async (tcb: Partial<TcbPolicy>) => (await tcbOf({}, tcb, movedBack)).outcome;
+    expect(await judged({})).toBe('fail TCB_OUT_OF_DATE');
     const statuses: TcbPolicy['statuses'] = ['UpToDate', 'OutOfDate'];
-    expect(await tcbOf({}, { statuses }, movedBack)).toBe('skip NOT_REQUIRED');
-    expect(await tcbOf({}, { statuses, maximumDaysBehind: 30 }, movedBack)).toBe('fail TCB_OUT_OF_DATE');
+    expect(await judged({ statuses })).toBe('skip NOT_REQUIRED');
+    expect(await judged({ statuses, maximumDaysBehind: 30 })).toBe('fail TCB_OUT_OF_DATE');
+    const { reason } = await tcbOf({}, {}, movedBack);
+    expect(reason).toContain('now TDX module TDX_01 with ISVSVN 4: level of 2023-08-09, OutOfDate');
     expect(adviseRelaunch('ConfigurationNeeded', 'OutOfDate')).toBe('OutOfDateConfigurationNeeded');
     expect(adviseRelaunch('SWHardeningNeeded', 'OutOfDate')).toBe('OutOfDate');
   });
@@ -154,7 +157,8 @@ describe('the TDX module that runs now', () => {
     ]);
     const changes = { tcbInfo: { tcbLevels: [own], tdxModuleIdentities: [module] } };
     const statuses: TcbPolicy['statuses'] = ['UpToDate', 'OutOfDate'];
-    const behind = (maximumDaysBehind: number) => tcbOf(changes, { statuses, maximumDaysBehind });
+    const behind = async (maximumDaysBehind: number) =>
+      (await tcbOf(changes, { statuses, maximumDaysBehind })).outcome;
     expect(await behind(364)).toBe('fail TCB_OUT_OF_DATE');
     expect(await behind(365)).toBe('skip NOT_REQUIRED');
   });

@@ -54,14 +54,16 @@ function daysBehind({ platform, module, qe, current, newestTcbDate }: TcbJudgeme
 }
 
 function describe(judged: TcbJudgement): string {
-  const { status, platform, module, qe, advisoryIds, newestTcbDate, levelsBehind } = judged;
+  const { status, platform, module, qe, current, advisoryIds, newestTcbDate, levelsBehind } = judged;
   const behind = daysBehind(judged);
   const distance = behind === undefined ? 'unknown' : `${behind} days and ${levelsBehind ?? 0} levels`;
   const parts = [platform, module, qe].flatMap((part) => (part ? [part.reason] : []));
+  const now = [current?.platform, current?.module].flatMap((part) => (part ? [part.reason] : []));
   const advisories = advisoryIds.length > 0 ? advisoryIds.join(', ') : 'none';
   return [
     status,
     ...parts,
+    ...now.filter((reason) => !parts.includes(reason)).map((reason) => `now ${reason}`),
     `newest level of ${day(newestTcbDate)}, behind by ${distance}`,
     `advisories: ${advisories}`,
     `evaluation ${judged.tcbEvaluationDataNumber}`,
