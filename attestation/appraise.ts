@@ -11,7 +11,7 @@ import {
   type DocumentAppraisal,
   type NonceProof,
 } from './evidence/appraise.ts';
-import type { AppraisalContext } from './evidence/context.ts';
+import { forOneAppraisal, type AppraisalContext } from './evidence/context.ts';
 import { policyDigest } from './policy/digest.ts';
 import { appraiseReceiptClaims, type Exchange } from './receipt/appraise.ts';
 import type { ParsedReceipt } from './receipt/receipt.ts';
@@ -33,7 +33,7 @@ export async function appraiseEvidence(
   nonce: NonceProof | undefined,
   context: AppraisalContext,
 ): Promise<EvidenceResult> {
-  const appraisal = await appraiseDocument(document, '', context);
+  const appraisal = await appraiseDocument(document, '', forOneAppraisal(context));
   const live: Check[] = appraisal.document
     ? [checkNonceProof(appraisal.document, nonce, context), checkKeysetTime(appraisal.document, context)]
     : [];
@@ -76,8 +76,9 @@ async function appraiseParts(
   leading: readonly Check[],
   bundle: Pick<Bundle, 'receipt' | 'cited' | 'covering'>,
   exchange: Exchange,
-  context: AppraisalContext,
+  given: AppraisalContext,
 ): Promise<ReceiptResult> {
+  const context = forOneAppraisal(given);
   const library = referenceLibrary(context);
   const cited = await appraiseDocument(bundle.cited, 'cited ', context, library);
   const { checks, receipt } = await appraiseReceiptClaims(
@@ -131,6 +132,7 @@ function conclude(
     tier: tierOf(checks, simulated),
     simulated,
     policyDigest: toHex(policyDigest(context.policy, context.crypto)),
+    // Throws where `now` is no time: by NaN nothing would be out of date.
     judgedAt: new Date(context.now).toISOString(),
     checks,
   };

@@ -37,8 +37,8 @@ const MAX_SALT = 16_384 / 8;
 /** SubjectPublicKeyInfo of RSA-8192 has 1,062 bytes; larger ones are not kept. */
 const MAX_KEPT_KEY = 2048;
 
-/** Keys of the longest chain of evidence and of the statements about it, with room to spare. */
-const ONE_VERIFICATION = 16;
+/** Keys of the CPU and of every device of the largest machine, and of the statements about them, with room to spare. */
+const ONE_VERIFICATION = 128;
 
 const verifyOffThread = promisify(verify);
 

@@ -16,6 +16,7 @@ import { keysetDigest } from '../keyset.ts';
 import { verifyInclusion } from '../log/merkle.ts';
 import { notReached, runSteps } from '../verdict/steps.ts';
 import type { SimulatedComponent } from '../verdict/verdict.ts';
+import { isoTime } from '../x509/time.ts';
 import type { AppraisalContext } from './context.ts';
 import { appraiseCpu } from './cpu.ts';
 import { appraiseDevices, checkDevicesBinding } from './devices.ts';
@@ -83,8 +84,10 @@ export async function appraiseDocument(
 }
 
 /** The reference values of one appraisal: documents judged together share it. */
-export function referenceLibrary({ collateral, crypto, now, anchors }: AppraisalContext): ReferenceLibrary {
-  return new ReferenceLibrary(collateral.rims, { crypto, now, anchors }, collateral.ocspResponses);
+export function referenceLibrary(context: AppraisalContext): ReferenceLibrary {
+  const { collateral, crypto, now, anchors, chainCache } = context;
+  const options = { crypto, now, anchors, chainCache };
+  return new ReferenceLibrary(collateral.rims, options, collateral.ocspResponses);
 }
 
 function parseBound(encoded: Uint8Array, { crypto }: AppraisalContext): EvidenceDocument {
@@ -174,10 +177,4 @@ export function checkKeysetTime(document: EvidenceDocument, { now }: AppraisalCo
   return now <= notAfter
     ? pass('document.time', 'document', until)
     : fail('document.time', 'document', 'KEYSET_EXPIRED', until);
-}
-
-/** Times of a keyset may lie beyond what a Date can hold. */
-function isoTime(milliseconds: number): string {
-  const date = new Date(milliseconds);
-  return Number.isNaN(date.getTime()) ? `${milliseconds / 1000} s after 1970` : date.toISOString();
 }

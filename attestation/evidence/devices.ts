@@ -119,11 +119,11 @@ async function appraiseOne(
   context: AppraisalContext,
   library: ReferenceLibrary,
 ): Promise<AppraisedDevice> {
-  const { crypto, now, anchors } = context;
+  const { crypto, now, anchors, chainCache } = context;
   const { value: verified, checks } = await runSteps(
     VERIFIED_BY_ROOM,
     subject,
-    () => verifyDevice(device, { crypto, now, anchors, nonce }),
+    () => verifyDevice(device, { crypto, now, anchors, chainCache, nonce }),
     (found) => ({ 'device.chain': `leads to the pinned key ${found.anchor.name}` }),
   );
   if (!verified) {

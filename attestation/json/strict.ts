@@ -1,3 +1,5 @@
+import { Refusal } from '../errors.ts';
+
 /** Nesting that a document of ours or of a client needs at most; tensors have sixteen dimensions. */
 const MAX_DEPTH = 32;
 
@@ -30,6 +32,16 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
     throw new JsonError('is not UTF-8');
   }
   return parseStrictJsonText(text);
+}
+
+/** The same for evidence and for what vendors say of it: refused as `MALFORMED`, where `what` names the text. */
+export function parseJson(bytes: Uint8Array, what: string): unknown {
+  try {
+    return parseStrictJson(bytes);
+  } catch (error) {
+    if (error instanceof JsonError) throw new Refusal('MALFORMED', `${what} ${error.message}`);
+    throw error;
+  }
 }
 
 export function parseStrictJsonText(text: string): unknown {

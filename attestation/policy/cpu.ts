@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { azurePolicySchema } from './azure.ts';
 import { nitroPolicySchema, nitroTpmPolicySchema } from './nitro.ts';
 import { snpPolicySchema } from './snp.ts';

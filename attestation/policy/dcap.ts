@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TcbStatus } from '../evidence/dcap/tcbStatus.ts';
 import { hex, orAny, unique } from './shapes.ts';
 

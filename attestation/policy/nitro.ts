@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { hex, orAny, unique, weakness } from './shapes.ts';
 
 /** A module, `i-0123456789abcdef0-enc0123456789abcdef0`, or an instance and with it each of its modules. */

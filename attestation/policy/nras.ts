@@ -1,8 +1,8 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CryptoProvider } from '../crypto/provider.ts';
-import { Refusal } from '../errors.ts';
-import { orAny, range, unique, weakness } from './shapes.ts';
 import { jsonDigest } from './digest.ts';
+import { readPolicy } from './readPolicy.ts';
+import { orAny, range, unique, weakness } from './shapes.ts';
 
 /**
  * What a relying party accepts of an answer of NVIDIA's remote attestation service (NRAS). It stands beside
@@ -53,12 +53,7 @@ export const DEFAULT_NRAS_POLICY: NrasPolicy = {
 
 /** A policy of decoded JSON; refuses unknown, absent and ill-typed members as `POLICY_INVALID`. */
 export function parseNrasPolicy(value: unknown): NrasPolicy {
-  const result = nrasPolicySchema.safeParse(value);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(
-    (issue) => `${issue.path.join('.') || 'policy'}: ${issue.message}`,
-  );
-  throw new Refusal('POLICY_INVALID', problems.join('; '));
+  return readPolicy(nrasPolicySchema, value);
 }
 
 /** SHA-256 of the policy, independent of the order and spacing of its JSON. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { ChipName } from '../evidence/nvidia/certificates.ts';
 import { indexText, requiredIndices } from '../evidence/nvidia/indices.ts';
 import { hex, orAny, unique, weakness } from './shapes.ts';

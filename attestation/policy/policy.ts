@@ -1,7 +1,7 @@
-import { z } from 'zod';
-import { Refusal } from '../errors.ts';
+import * as z from 'zod';
 import { cpuPolicySchema } from './cpu.ts';
 import { nvidiaPolicySchema } from './nvidia.ts';
+import { readPolicy } from './readPolicy.ts';
 import { range, reference, unique } from './shapes.ts';
 
 export type { NvidiaPolicy, PinnedMeasurements } from './nvidia.ts';
@@ -33,10 +33,5 @@ export type Policy = z.infer<typeof policySchema>;
 
 /** A policy of decoded JSON; refuses unknown, absent and ill-typed members as `POLICY_INVALID`. */
 export function parsePolicy(value: unknown): Policy {
-  const result = policySchema.safeParse(value);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(
-    (issue) => `${issue.path.join('.') || 'policy'}: ${issue.message}`,
-  );
-  throw new Refusal('POLICY_INVALID', problems.join('; '));
+  return readPolicy(policySchema, value);
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { mask, platform, sgxTcb } from './dcap.ts';
 import { hex, orAny, protection, references, unique, weakness } from './shapes.ts';
 
@@ -57,4 +57,3 @@ export const sgxPolicySchema = z
   });
 
 export type SgxPolicy = z.infer<typeof sgxPolicySchema>;
-export type SgxAttributesPolicy = SgxPolicy['attributes'];

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Exactly so many bytes in lower-case hex. */
 export const hex = (bytes: number) =>

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { hex, orAny, protection, references, svn, unique, weakness } from './shapes.ts';
 
 const byte = z.int().min(0).max(255);

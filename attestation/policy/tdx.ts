@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { mask, platform, tdxTcb } from './dcap.ts';
 import { orAny, protection, references, weakness } from './shapes.ts';
 
@@ -77,4 +77,3 @@ export const tdxPolicySchema = z.strictObject({
 });
 
 export type TdxPolicy = z.infer<typeof tdxPolicySchema>;
-export type TdxAttributesPolicy = TdxPolicy['attributes'];

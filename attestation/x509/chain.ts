@@ -3,13 +3,12 @@ import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
 import type { ChainCache } from './chainCache.ts';
+import { BASIC_CONSTRAINTS, KEY_USAGE } from './extensions.ts';
 import { rawSignature, schemeOf } from './signature.ts';
+import { isoTime } from './time.ts';
 
 /** Critical extensions that the chain rules below process (RFC 5280 section 4.2). */
-const PROCESSED_CRITICAL = new Set([
-  '2.5.29.15', // keyUsage
-  '2.5.29.19', // basicConstraints
-]);
+const PROCESSED_CRITICAL: ReadonlySet<string> = new Set([KEY_USAGE, BASIC_CONSTRAINTS]);
 
 export interface ChainOptions {
   readonly crypto: CryptoProvider;
@@ -107,10 +106,6 @@ export function checkValidity(certificate: Certificate, now: number): void {
       `${certificate.subject} is valid from ${isoTime(certificate.notBefore)} to ${isoTime(certificate.notAfter)}, judged at ${isoTime(now)}`,
     );
   }
-}
-
-function isoTime(time: number): string {
-  return new Date(time).toISOString();
 }
 
 /** `below` counts the intermediate certificates between the issuer and the leaf. */

@@ -193,6 +193,14 @@ export function decodeInteger({ tag, content }: DerElement, what: string): Uint8
   return content;
 }
 
+/** Content of a non-negative INTEGER without its sign byte: a number of bytes with the highest first, none for zero. */
+export function decodeUnsigned(element: DerElement, what: string): Uint8Array {
+  const content = decodeInteger(element, what);
+  const [first = 0x80] = content;
+  if (first >= 0x80) throw new Refusal('MALFORMED', `${what} is no non-negative INTEGER`);
+  return first === 0 ? content.subarray(1) : content;
+}
+
 /** A non-negative INTEGER below 2^53. */
 export function decodeUint(element: DerElement, what: string): number {
   const content = decodeInteger(element, what);

@@ -9,9 +9,11 @@ export interface Extension {
 
 export type Extensions = ReadonlyMap<string, Extension>;
 
-const BASIC_CONSTRAINTS = '2.5.29.19';
-const KEY_USAGE = '2.5.29.15';
-/** Bits 5 and 6 of keyUsage; bit 0 is the highest of the first byte. */
+export const BASIC_CONSTRAINTS = '2.5.29.19';
+export const KEY_USAGE = '2.5.29.15';
+export const EXTENDED_KEY_USAGE = '2.5.29.37';
+/** Bits 0, 5 and 6 of keyUsage; bit 0 is the highest of the first byte. */
+export const DIGITAL_SIGNATURE = 0x80;
 const KEY_CERT_SIGN = 0x04;
 const CRL_SIGN = 0x02;
 
@@ -53,18 +55,18 @@ export function readKeyUsage(extensions: Extensions): {
   readonly maySignCertificates: boolean | undefined;
   readonly maySignCrls: boolean | undefined;
 } {
-  const extension = extensions.get(KEY_USAGE);
-  if (!extension) return { maySignCertificates: undefined, maySignCrls: undefined };
-  const bits = readNamedBits(extension.value);
+  const bits = keyUsageBits(extensions);
   return {
-    maySignCertificates: (bits & KEY_CERT_SIGN) !== 0,
-    maySignCrls: (bits & CRL_SIGN) !== 0,
+    maySignCertificates: bits === undefined ? undefined : (bits & KEY_CERT_SIGN) !== 0,
+    maySignCrls: bits === undefined ? undefined : (bits & CRL_SIGN) !== 0,
   };
 }
 
-/** The first byte of keyUsage's BIT STRING; unused bits are zero (X.690 section 11.2.1). */
-function readNamedBits(value: Uint8Array): number {
-  const { content } = readOnly(value, TAG.bitString, 'keyUsage');
+/** The first byte of keyUsage's BIT STRING; unused bits are zero (X.690 section 11.2.1). Undefined without one. */
+export function keyUsageBits(extensions: Extensions): number | undefined {
+  const extension = extensions.get(KEY_USAGE);
+  if (!extension) return undefined;
+  const { content } = readOnly(extension.value, TAG.bitString, 'keyUsage');
   const [unused = 8, ...bytes] = content;
   const last = bytes.at(-1) ?? 0;
   const unusedBits = last & ((1 << unused) - 1);

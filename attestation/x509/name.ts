@@ -1,9 +1,12 @@
 import { toHex, utf8 } from '../bytes/bytes.ts';
-import { decodeOid, DerReader, TAG, type DerElement } from './der.ts';
+import { Refusal } from '../errors.ts';
+import { decodeOid, decodeString, DerReader, TAG, type DerElement } from './der.ts';
+
+const COMMON_NAME = '2.5.4.3';
 
 /** Short forms of RFC 4514 section 3 and of common use; other types are written as OIDs. */
 const TYPES: Readonly<Record<string, string>> = {
-  '2.5.4.3': 'CN',
+  [COMMON_NAME]: 'CN',
   '2.5.4.4': 'SN',
   '2.5.4.6': 'C',
   '2.5.4.7': 'L',
@@ -47,6 +50,29 @@ export function nameText(encoded: Uint8Array): string {
     parts.push(values.join('+'));
   }
   return parts.join(', ');
+}
+
+/** Values of the common names in a name that `checkName` passed, in the order of its bytes. */
+export function commonNames(encoded: Uint8Array): readonly DerElement[] {
+  const sets = new DerReader(encoded, 'name').enter(TAG.sequence);
+  const names: DerElement[] = [];
+  while (!sets.done) {
+    const attributes = sets.enter(TAG.set);
+    while (!attributes.done) {
+      const attribute = attributes.enter(TAG.sequence);
+      const type = decodeOid(attribute.take(TAG.oid).content);
+      const value = attribute.take();
+      if (type === COMMON_NAME) names.push(value);
+    }
+  }
+  return names;
+}
+
+/** The one common name of a certificate's subject, IA5String or UTF8String; refuses none and more than one. */
+export function subjectCommonName({ subjectName }: { readonly subjectName: Uint8Array }): string {
+  const [name, second] = commonNames(subjectName);
+  if (!name || second) throw new Refusal('MALFORMED', 'subject has not exactly one common name');
+  return decodeString(name, 'common name');
 }
 
 function attributeText(attribute: DerReader): string {

@@ -4,18 +4,23 @@ import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
 import { verifyIssued } from './chain.ts';
 import { decodeOid, DerReader, readOnly, TAG } from './der.ts';
+import {
+  BASIC_CONSTRAINTS,
+  DIGITAL_SIGNATURE,
+  EXTENDED_KEY_USAGE,
+  KEY_USAGE,
+  keyUsageBits,
+} from './extensions.ts';
 import { nameText } from './name.ts';
 import { publicKeyBits } from './ocspCertId.ts';
 import type { OcspResponderId, OcspResponse } from './ocsp.ts';
 import { rawSignature, schemeOf } from './signature.ts';
 
-const KEY_USAGE = '2.5.29.15';
-const EXTENDED_KEY_USAGE = '2.5.29.37';
 const OCSP_SIGNING = '1.3.6.1.5.5.7.3.9';
 const MAX_PURPOSES = 16;
-/** digitalSignature and nonRepudiation: bits 0 and 1 of keyUsage. */
-const SIGNS = 0xc0;
-const PROCESSED_CRITICAL = new Set([KEY_USAGE, '2.5.29.19', EXTENDED_KEY_USAGE]);
+/** digitalSignature, or nonRepudiation: bit 1 of keyUsage. */
+const SIGNS = DIGITAL_SIGNATURE | 0x40;
+const PROCESSED_CRITICAL: ReadonlySet<string> = new Set([KEY_USAGE, BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE]);
 
 declare const verified: unique symbol;
 
@@ -85,8 +90,8 @@ function checkMayRespond(responder: Certificate): void {
   };
   if (!purposesOf(responder).includes(OCSP_SIGNING)) refuse('its extended key usage lacks OCSP signing');
   if (responder.isCa) refuse('it is a certificate authority');
-  const usage = responder.extensions.get(KEY_USAGE);
-  if (usage && !maySign(usage.value)) refuse('its key usage lacks signatures');
+  const usage = keyUsageBits(responder.extensions);
+  if (usage !== undefined && (usage & SIGNS) === 0) refuse('its key usage lacks signatures');
   for (const [oid, { critical }] of responder.extensions) {
     if (critical && !PROCESSED_CRITICAL.has(oid)) refuse(`it has unknown critical extension ${oid}`);
   }
@@ -106,12 +111,6 @@ function purposesOf(responder: Certificate): readonly string[] {
     purposes.push(decodeOid(list.take(TAG.oid).content));
   }
   return purposes;
-}
-
-/** The first content byte of the BIT STRING counts unused bits. */
-function maySign(keyUsage: Uint8Array): boolean {
-  const [, bits = 0] = readOnly(keyUsage, TAG.bitString, 'key usage').content;
-  return (bits & SIGNS) !== 0;
 }
 
 async function checkDelegated(

@@ -5,6 +5,7 @@ import type { Certificate } from './certificate.ts';
 import { checkValidity } from './chain.ts';
 import { CERTIFICATE_HOLD, type OcspStatement } from './ocsp.ts';
 import type { OcspLibrary, VerifiedOcspStatement } from './ocspLibrary.ts';
+import { isoTime } from './time.ts';
 
 export interface OcspStatusOptions {
   readonly crypto: CryptoProvider;
@@ -147,8 +148,4 @@ function describeRevocation({ status, thisUpdate }: OcspStatement): string {
   if (status.kind !== 'revoked') return '';
   const reason = status.reason === undefined ? 'without reason' : `for reason ${status.reason}`;
   return `since ${isoTime(status.since)} ${reason} by the OCSP response of ${isoTime(thisUpdate)}`;
-}
-
-function isoTime(time: number): string {
-  return new Date(time).toISOString();
 }

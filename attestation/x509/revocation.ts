@@ -2,6 +2,7 @@ import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
 import { isInDate, isIssuedBy, serialKey, verifyCrl, type Crl } from './crl.ts';
+import { isoTime } from './time.ts';
 
 /** The lists of one issuer, all verified under its key, newest first. Some may be out of date. */
 export interface IssuerCrls {
@@ -44,11 +45,19 @@ export function refuseRevoked(
   }
 }
 
+/** The newest list that is in date; undefined where there is no list of the issuer at all. */
+export function requireCurrentCrl(crls: IssuerCrls, now: number): Crl | undefined {
+  const [newest] = crls.lists;
+  const current = currentCrl(crls, now);
+  if (!newest || current) return current;
+  const { issuer, thisUpdate, nextUpdate } = newest;
+  throw new Refusal(
+    'CRL_EXPIRED',
+    `the CRL of ${issuer} is in date from ${isoTime(thisUpdate)} to ${isoTime(nextUpdate)}, judged at ${isoTime(now)}`,
+  );
+}
+
 /** The newest list that is in date; undefined where there is none. */
 export function currentCrl({ lists }: IssuerCrls, now: number): Crl | undefined {
   return lists.find((crl) => isInDate(crl, now));
-}
-
-function isoTime(time: number): string {
-  return new Date(time).toISOString();
 }

@@ -1,6 +1,6 @@
 import { Refusal } from '../errors.ts';
 import type { HashName, SignatureScheme } from '../crypto/provider.ts';
-import { decodeInteger, decodeOid, decodeUint, DerReader, readOnly, TAG, type DerElement } from './der.ts';
+import { decodeOid, decodeUint, decodeUnsigned, DerReader, readOnly, TAG, type DerElement } from './der.ts';
 
 const ECDSA: Readonly<Record<string, HashName>> = {
   '1.2.840.10045.4.3.2': 'sha256',
@@ -133,9 +133,8 @@ export function rawSignature(scheme: SignatureScheme, signature: Uint8Array): Ui
 
 /** Writes a positive INTEGER right-aligned into a field of fixed length. */
 function writeScalar(field: Uint8Array, element: DerElement): void {
-  const content = decodeInteger(element, 'ECDSA signature scalar');
-  const positive = content[0] === 0 ? content.subarray(1) : content;
-  if (positive.length > field.length || (content[0] ?? 0x80) >= 0x80) {
+  const positive = decodeUnsigned(element, 'ECDSA signature scalar');
+  if (positive.length > field.length) {
     throw new Refusal('MALFORMED', 'ECDSA signature scalar is out of range');
   }
   field.set(positive, field.length - positive.length);

@@ -32,6 +32,17 @@ function number(content: Uint8Array, at: number, what: string): number {
   return 10 * tens + units;
 }
 
+/** Milliseconds since 1970 as text. What a signer states may lie beyond what a Date can hold. */
+export function isoTime(milliseconds: number): string {
+  const date = new Date(milliseconds);
+  return Number.isNaN(date.getTime()) ? `${milliseconds / 1000} s after 1970` : date.toISOString();
+}
+
+/** The day of `isoTime`. */
+export function isoDay(milliseconds: number): string {
+  return isoTime(milliseconds).slice(0, 10);
+}
+
 function unreadable(what: string): Refusal {
   return new Refusal('MALFORMED', `${what} is no UTCTime or GeneralizedTime to the second in UTC`);
 }

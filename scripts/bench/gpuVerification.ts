@@ -2,6 +2,7 @@ import { fromHex, fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { NO_COLLATERAL } from '../../attestation/collateral.ts';
 import type { CryptoProvider } from '../../attestation/crypto/provider.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
+import { forOneAppraisal } from '../../attestation/evidence/context.ts';
 import { appraiseDevices } from '../../attestation/evidence/devices.ts';
 import type { DeviceEvidence } from '../../attestation/evidence/evidence.ts';
 import { ReferenceLibrary } from '../../attestation/evidence/nvidia/references.ts';
@@ -68,14 +69,21 @@ export async function verifyGpu(
   chainCache?: ChainCache,
 ): Promise<void> {
   const { device, nonce, now } = evidence;
-  const options = { crypto, now, anchors: DEFAULT_ANCHORS, chainCache };
-  const library = new ReferenceLibrary(evidence.rims, options, evidence.referenceResponses);
-  const context = { ...options, policy: POLICY, collateral: NO_COLLATERAL };
+  const given = {
+    crypto,
+    now,
+    anchors: DEFAULT_ANCHORS,
+    policy: POLICY,
+    collateral: NO_COLLATERAL,
+    chainCache,
+  };
+  const context = forOneAppraisal(given);
+  const library = new ReferenceLibrary(evidence.rims, context, evidence.referenceResponses);
   const { checks, verified } = await appraiseDevices([device], nonce, '', context, library);
   const [gpu] = verified;
   if (!gpu) throw new Error('the GPU does not verify');
   const revocation = await judgeDeviceRevocation(gpu, {
-    crypto,
+    crypto: context.crypto,
     now: evidence.deviceResponsesAt,
     ocspResponses: new OcspLibrary(evidence.deviceResponses),
     policy: { revocation: DEVICE_REVOCATION },

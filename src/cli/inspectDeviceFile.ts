@@ -3,7 +3,8 @@ import { fromBase64, fromUtf8, utf8 } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import type { DeviceEvidence } from '../../attestation/evidence/evidence.ts';
 import { parseDeviceReport, type DeviceReport } from '../../attestation/evidence/nvidia/parse.ts';
-import { parseJson, readShape } from '../../attestation/evidence/nras/json.ts';
+import { readShape } from '../../attestation/evidence/nras/json.ts';
+import { parseJson } from '../../attestation/json/strict.ts';
 import { decodeText, type TextEncoding } from './materialText.ts';
 import type { Row } from './receiptText.ts';
 

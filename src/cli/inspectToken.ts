@@ -3,8 +3,9 @@ import { fromBase64Url, fromUtf8, toHex, utf8 } from '../../attestation/bytes/by
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { LABEL } from '../../attestation/evidence/nras/claims.ts';
-import { parseJson, readShape } from '../../attestation/evidence/nras/json.ts';
+import { readShape } from '../../attestation/evidence/nras/json.ts';
 import { parseNrasAnswer } from '../../attestation/evidence/nras/parse.ts';
+import { parseJson } from '../../attestation/json/strict.ts';
 import { readable, type Section } from './inspectSection.ts';
 import { claimSections, claimText, SUBMODULES, type Claims } from './inspectTokenClaims.ts';
 import type { Row } from './receiptText.ts';

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { fromBase64 } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
-import { parseJson, readShape } from '../../attestation/evidence/nras/json.ts';
+import { readShape } from '../../attestation/evidence/nras/json.ts';
 import { parseKeySet, signingKey, type KeySet } from '../../attestation/evidence/nras/keySet.ts';
+import { parseJson } from '../../attestation/json/strict.ts';
 import { parseCertificate } from '../../attestation/x509/certificate.ts';
 import { timeText, type Entry, type Section } from './inspectSection.ts';
 import type { Row } from './receiptText.ts';

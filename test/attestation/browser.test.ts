@@ -1,18 +1,12 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { build } from 'esbuild';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { appraiseBundle } from '../../attestation/appraise.ts';
 import { DEFAULT_POLICY, SIMULATED_POLICY } from '../../attestation/policy/defaults.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { altered } from '../support/alterations.ts';
+import { inChromium } from '../support/browserPage.ts';
 import { contextOf, issueBundle, makeWorld, NOW } from '../support/world.ts';
 
 // The portable door in a real browser gives the verdicts of Node.
-
-const CHROMIUM = '/usr/bin/chromium';
-const DOOR = fileURLToPath(new URL('../../attestation/index.ts', import.meta.url));
 
 interface Door {
   readonly appraiseBundle: (
@@ -25,36 +19,17 @@ interface Door {
 
 const policies = { SIMULATED_POLICY, DEFAULT_POLICY };
 
-(existsSync(CHROMIUM) ? describe : describe.skip)(
-  'in Chromium (skipped: no chromium where it is not installed)',
-  () => {
-    let browser: Browser;
-    let page: Page;
+describe('in Chromium', () => {
+  inChromium(`export * from './attestation/index.ts';`, (page) => {
     let bundle: Uint8Array;
-
     beforeAll(async () => {
-      const options = { bundle: true, format: 'iife', platform: 'browser', write: false } as const;
-      const built = await build({ entryPoints: [DOOR], globalName: 'vouchsafe', ...options });
-      browser = await chromium.launch({
-        executablePath: CHROMIUM,
-        args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-      });
-      page = await browser.newPage();
-      // WebCrypto needs a secure context; nothing is fetched from it.
-      await page.route('https://page.example/', (route) => route.fulfill({ body: '<!doctype html>' }));
-      await page.goto('https://page.example/');
-      await page.addScriptTag({ content: built.outputFiles[0]!.text });
       bundle = (await issueBundle(await makeWorld())).bundle;
     }, 60_000);
 
-    afterAll(async () => {
-      await browser.close();
-    });
-
     function judgeInPage(bytes: Uint8Array, policy: keyof typeof policies): Promise<Verdict> {
-      return page.evaluate(
+      return page().evaluate(
         async ([encoded, name, now]) => {
-          const door = (globalThis as unknown as { readonly vouchsafe: Door }).vouchsafe;
+          const { door } = globalThis as unknown as { readonly door: Door };
           const { verdict } = await door.appraiseBundle(
             Uint8Array.from(encoded),
             {},
@@ -86,5 +61,5 @@ const policies = { SIMULATED_POLICY, DEFAULT_POLICY };
       },
       60_000,
     );
-  },
-);
+  });
+});

@@ -1,7 +1,7 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64Url, fromHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
-import { JsonError, parseStrictJson } from '../../json/strict.ts';
+import { parseJson } from '../../json/strict.ts';
 
 const AK = 'HCLAkPub';
 const EK = 'HCLEkPub';
@@ -94,7 +94,7 @@ export interface RuntimeClaims {
 
 /** Parses runtime claims: strict JSON with exactly one attestation key. */
 export function parseRuntimeClaims(bytes: Uint8Array): RuntimeClaims {
-  const result = runtimeClaims.safeParse(parseJson(bytes));
+  const result = runtimeClaims.safeParse(parseJson(bytes, 'the text of the runtime claims'));
   if (!result.success) {
     const [issue] = result.error.issues;
     const path = issue?.path.map((part) => String(part).slice(0, 40)).join('.') ?? '';
@@ -113,15 +113,6 @@ export function parseRuntimeClaims(bytes: Uint8Array): RuntimeClaims {
     userData: userData === undefined ? undefined : fromHex(userData.toLowerCase()),
     unknown,
   };
-}
-
-function parseJson(bytes: Uint8Array): unknown {
-  try {
-    return parseStrictJson(bytes);
-  } catch (error) {
-    if (error instanceof JsonError) throw malformed(`: the text ${error.message}`);
-    throw error;
-  }
 }
 
 /** Exactly one attestation key: with two, one verifier could take the other. */

@@ -1,8 +1,9 @@
+import { toHex } from '../../bytes/bytes.ts';
+
 /** Longest text that is shown, in characters. Kernel command lines end at 2048 on x86. */
 const MAX_TEXT = 2048;
 const MAX_HEX_BYTES = 32;
 
-const HEX_OF_BYTE = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 // Not fatal: what is no text becomes U+FFFD, so that the result is valid Unicode whoever wrote the log.
 const UTF8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const UTF16 = new TextDecoder('utf-16le', { ignoreBOM: true });
@@ -30,7 +31,7 @@ export function isUtf16Ascii(bytes: Uint8Array): boolean {
 }
 
 // Control characters except tab, newline and carriage return, and what a decoder puts in place of other bytes.
-// eslint-disable-next-line no-control-regex
+// eslint-disable-next-line no-control-regex -- control characters are what is looked for
 const NO_TEXT = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffd]/u;
 
 /** Text where the bytes are text, else hex. */
@@ -43,18 +44,15 @@ export function textOrHex(bytes: Uint8Array): string {
 /** `4 bytes 00000000`; a long value is cut. */
 export function hexText(bytes: Uint8Array): string {
   const shown = bytes.subarray(0, MAX_HEX_BYTES);
-  const hex = Array.from(shown, (byte) => HEX_OF_BYTE[byte]).join('');
   const unit = bytes.length === 1 ? 'byte' : 'bytes';
-  return `${bytes.length} ${unit} ${hex}${shown.length < bytes.length ? '…' : ''}`.trimEnd();
+  return `${bytes.length} ${unit} ${toHex(shown)}${shown.length < bytes.length ? '…' : ''}`.trimEnd();
 }
 
 /** EFI_GUID: three little-endian numbers, then eight bytes. */
 export function guidText(bytes: Uint8Array): string {
-  const hex = (from: number, to: number, step: 1 | -1): string => {
-    const part = Array.from(bytes.subarray(from, to), (byte) => HEX_OF_BYTE[byte]);
-    return (step === 1 ? part : part.reverse()).join('');
-  };
-  return [hex(0, 4, -1), hex(4, 6, -1), hex(6, 8, -1), hex(8, 10, 1), hex(10, 16, 1)].join('-');
+  const littleEndian = (from: number, to: number) => toHex(bytes.slice(from, to).reverse());
+  const head = [littleEndian(0, 4), littleEndian(4, 6), littleEndian(6, 8)];
+  return [...head, toHex(bytes.subarray(8, 10)), toHex(bytes.subarray(10, 16))].join('-');
 }
 
 /** Text cut to its bound, between characters. */

@@ -9,12 +9,13 @@ import { parseCertificate, type Certificate } from '../../x509/certificate.ts';
 import type { ChainCache } from '../../x509/chainCache.ts';
 import { spkiSha256, verifyChain } from '../../x509/chain.ts';
 import { refuseRevoked } from '../../x509/revocation.ts';
+import { isoTime } from '../../x509/time.ts';
 import { commonNameOf } from './distinguishedName.ts';
 import { readPckCertificate, type PckIdentity } from './pck.ts';
 import { parseQeIdentity, parseQeIdentityHead, type QeIdentity, type QeIdentityHead } from './qeIdentity.ts';
 import { checkPckRevocation, type PckChain, type PckRevocation } from './revocation.ts';
 import { parseSignedJson, verifySignedJson, type SignedMember, type SignedObject } from './signedJson.ts';
-import { isoTime, selectInDate } from './statement.ts';
+import { selectInDate } from './statement.ts';
 import { parseTcbInfo, parseTcbInfoHead, type Tee, type TcbInfo, type TcbInfoHead } from './tcbInfo.ts';
 
 /** More statements of one kind than any machine needs, or longer ones, would only serve to make the verifier work. */

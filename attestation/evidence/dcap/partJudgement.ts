@@ -1,3 +1,4 @@
+import { isoDay } from '../../x509/time.ts';
 import type { LevelVerdict } from './statement.ts';
 
 /** How one part of the platform was judged; without a level there is no date. */
@@ -17,8 +18,7 @@ export function judgePart<Status extends string>(
 ): PartJudgement<Status> {
   if (!level) return notSupported(`${seen}: below every level`);
   const { status, tcbDate, advisoryIds } = level;
-  const day = new Date(tcbDate).toISOString().slice(0, 10);
-  return { status, tcbDate, advisoryIds, reason: `${seen}: level of ${day}, ${status}` };
+  return { status, tcbDate, advisoryIds, reason: `${seen}: level of ${isoDay(tcbDate)}, ${status}` };
 }
 
 export function notSupported(reason: string): PartJudgement<never> {

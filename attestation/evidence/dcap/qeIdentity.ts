@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
 import {

@@ -4,8 +4,8 @@ import { Refusal } from '../../errors.ts';
 import type { Certificate } from '../../x509/certificate.ts';
 import { parseCrls, type Crl } from '../../x509/crl.ts';
 import { currentCrl, refuseRevoked, verifyCrlsOf, type IssuerCrls } from '../../x509/revocation.ts';
+import { isoTime } from '../../x509/time.ts';
 import { commonNameOf } from './distinguishedName.ts';
-import { isoTime } from './statement.ts';
 
 /** Names in Intel's lists of PCK certificates. Used to say what is wrong with the lists supplied, never to trust one. */
 const PCK_CA_NAME = /^Intel SGX PCK [A-Za-z]+ CA$/;

@@ -1,7 +1,7 @@
 import { fromHex, fromUtf8 } from '../../bytes/bytes.ts';
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
-import { JsonError, parseStrictJson } from '../../json/strict.ts';
+import { parseJson } from '../../json/strict.ts';
 
 /** Bodies seen have up to 7 KiB; platforms with more levels have a multiple of it. */
 const MAX_BODY_BYTES = 128 * 1024;
@@ -36,7 +36,7 @@ export function parseSignedJson(body: Uint8Array, member: SignedMember): SignedO
   if (body.length > MAX_BODY_BYTES) {
     throw new Refusal('MALFORMED', `${member}: ${body.length} bytes exceed ${MAX_BODY_BYTES}`);
   }
-  decode(body, member);
+  parseJson(body, member);
   const members = scanMembers(body, member);
   const signed = members.get(member);
   const signature = members.get('signature');
@@ -49,7 +49,7 @@ export function parseSignedJson(body: Uint8Array, member: SignedMember): SignedO
   if (signature[0] !== QUOTE || !SIGNATURE.test(hex)) {
     throw new Refusal('MALFORMED', `the signature of ${member} is not 128 hex digits`);
   }
-  return { signed, value: decode(signed, member), signature: fromHex(hex.toLowerCase()) };
+  return { signed, value: parseJson(signed, member), signature: fromHex(hex.toLowerCase()) };
 }
 
 /** Verifies ECDSA P-256 with SHA-256 over the inner object as received. The key must be vouched for by the caller. */
@@ -64,15 +64,6 @@ export async function verifySignedJson(
       'COLLATERAL_SIGNATURE_INVALID',
       `the signature over ${what} does not verify under its TCB signing certificate`,
     );
-  }
-}
-
-function decode(text: Uint8Array, what: string): unknown {
-  try {
-    return parseStrictJson(text);
-  } catch (error) {
-    if (error instanceof JsonError) throw new Refusal('MALFORMED', `${what} ${error.message}`);
-    throw error;
   }
 }
 

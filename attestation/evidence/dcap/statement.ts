@@ -1,5 +1,6 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Refusal } from '../../errors.ts';
+import { isoTime } from '../../x509/time.ts';
 
 /** More than the longest list ever published several times over. */
 const MAX_LEVELS = 256;
@@ -130,8 +131,4 @@ export function selectInDate<Statement extends StatementHead>(
 
 function byAge(a: StatementHead, b: StatementHead): number {
   return b.tcbEvaluationDataNumber - a.tcbEvaluationDataNumber || b.issueDate - a.issueDate;
-}
-
-export function isoTime(time: number): string {
-  return new Date(time).toISOString();
 }

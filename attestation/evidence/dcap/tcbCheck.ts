@@ -1,6 +1,7 @@
 import { fail, pass, skip, type Check } from '../../checks.ts';
 import { Refusal } from '../../errors.ts';
 import type { QuoteTcbPolicy } from '../../policy/dcap.ts';
+import { isoDay } from '../../x509/time.ts';
 import { judgeTcb, type TcbJudgement, type TcbReport } from './tcbLevel.ts';
 import { refusalOfStatus, type TcbStatus } from './tcbStatus.ts';
 import type { VerifiedQuote } from './verify.ts';
@@ -64,12 +65,8 @@ function describe(judged: TcbJudgement): string {
     status,
     ...parts,
     ...now.filter((reason) => !parts.includes(reason)).map((reason) => `now ${reason}`),
-    `newest level of ${day(newestTcbDate)}, behind by ${distance}`,
+    `newest level of ${isoDay(newestTcbDate)}, behind by ${distance}`,
     `advisories: ${advisories}`,
     `evaluation ${judged.tcbEvaluationDataNumber}`,
   ].join('; ');
-}
-
-function day(time: number): string {
-  return new Date(time).toISOString().slice(0, 10);
 }

@@ -1,6 +1,7 @@
 import { equalBytes, isZero, toHex } from '../../bytes/bytes.ts';
 import { fail, pass, skip, type Check } from '../../checks.ts';
 import type { NitroPolicy, NitroTpmPolicy } from '../../policy/nitro.ts';
+import { isoTime } from '../../x509/time.ts';
 import type { NitroDocument, NitroKind } from './parse.ts';
 import type { VerifiedNitro } from './verify.ts';
 
@@ -85,7 +86,7 @@ function wrongKind(wanted: NitroKind): Check {
 function checkAge({ document, judgedAt }: VerifiedNitro, { maximumAgeSeconds }: CommonPolicy): Check {
   const id = 'document.time';
   const seconds = Math.max(0, Math.round((judgedAt - document.timestamp) / 1000));
-  const seen = `made ${new Date(document.timestamp).toISOString()}, ${seconds} s before the judged time`;
+  const seen = `made ${isoTime(document.timestamp)}, ${seconds} s before the judged time`;
   if (maximumAgeSeconds === 'any') {
     return skip(id, SUBJECT, 'NOT_REQUIRED', `${seen}; the policy sets no maximum age`);
   }

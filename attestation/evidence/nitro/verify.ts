@@ -6,15 +6,13 @@ import { Refusal } from '../../errors.ts';
 import { atCheck } from '../../verdict/steps.ts';
 import { parseCertificate, type Certificate } from '../../x509/certificate.ts';
 import { spkiSha256, verifyChain } from '../../x509/chain.ts';
-import { readOnly, TAG } from '../../x509/der.ts';
+import type { ChainCache } from '../../x509/chainCache.ts';
+import { DIGITAL_SIGNATURE, keyUsageBits } from '../../x509/extensions.ts';
+import { isoTime } from '../../x509/time.ts';
 import { parseNitroDocument, type NitroDocument } from './parse.ts';
 
 /** How far the hypervisor's clock may be ahead of the judged time, in milliseconds. */
 export const CLOCK_SKEW_MS = 5 * 60 * 1000;
-
-const KEY_USAGE = '2.5.29.15';
-/** Bit 0 of KeyUsage (RFC 5280 section 4.2.1.3) is the highest of its first octet. */
-const DIGITAL_SIGNATURE = 0x80;
 
 export interface NitroVerifyOptions {
   readonly crypto: CryptoProvider;
@@ -22,6 +20,8 @@ export interface NitroVerifyOptions {
   readonly now: number;
   /** Keys that the caller trusts; those of other roles are passed over. */
   readonly anchors: readonly Anchor[];
+  /** Remembers signatures of certificates that were found good. */
+  readonly chainCache?: ChainCache | undefined;
 }
 
 declare const verified: unique symbol;
@@ -84,9 +84,7 @@ function checkLeaf(leaf: Certificate): void {
   if (leaf.isCa || leaf.pathLength !== undefined) {
     throw new Refusal('CERT_CHAIN_INVALID', `${leaf.subject} is an authority, not a module`);
   }
-  const usage = leaf.extensions.get(KEY_USAGE);
-  const bits = usage && readOnly(usage.value, TAG.bitString, 'key usage').content[1];
-  if (((bits ?? 0) & DIGITAL_SIGNATURE) === 0) {
+  if (((keyUsageBits(leaf.extensions) ?? 0) & DIGITAL_SIGNATURE) === 0) {
     throw new Refusal('CERT_CHAIN_INVALID', `${leaf.subject} is not marked for signing documents`);
   }
 }
@@ -132,8 +130,4 @@ function describe(document: NitroDocument, leaf: Certificate, anchor: Anchor): r
 
 function validity({ notBefore, notAfter }: Certificate): string {
   return `from ${isoTime(notBefore)} to ${isoTime(notAfter)}`;
-}
-
-function isoTime(time: number): string {
-  return new Date(time).toISOString();
 }

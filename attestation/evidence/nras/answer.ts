@@ -3,6 +3,7 @@ import { skip, type Check, type CheckId } from '../../checks.ts';
 import { nrasPolicyDigest, type NrasPolicy } from '../../policy/nras.ts';
 import { notReached, runSteps } from '../../verdict/steps.ts';
 import { decide, type Decision, type Tier } from '../../verdict/verdict.ts';
+import { isoTime } from '../../x509/time.ts';
 import { appraiseNrasTokens } from './appraise.ts';
 import type { SentDevice } from './sentDevice.ts';
 import { VERIFIED, verifyNrasAnswer, type NrasVerifyOptions, type VerifiedNrasAnswer } from './verify.ts';
@@ -66,6 +67,7 @@ export async function appraiseNrasAnswer(bytes: Uint8Array, appraisal: NrasAppra
     basis: BASIS,
     keySetDigest: jwks && toHex(crypto.hash('sha256', jwks)),
     policyDigest: toHex(nrasPolicyDigest(policy, crypto)),
+    // Throws where `now` is no time: by NaN nothing would be out of date.
     judgedAt: new Date(now).toISOString(),
     checks: all,
   };
@@ -79,7 +81,7 @@ function describe(answer: VerifiedNrasAnswer): Partial<Record<CheckId, string>> 
   return {
     'token.format': `an overall token and ${devices.length} device tokens`,
     'token.signature': `signed by keys of the key set supplied, as ${issuer}`,
-    'token.time': `all are in date until ${new Date(1000 * end).toISOString()}`,
+    'token.time': `all are in date until ${isoTime(1000 * end)}`,
     'token.nonce': `made for nonce ${overall.claims.nonce}${without}`,
     'token.submodules': `the overall token names exactly the ${devices.length} device tokens`,
   };

@@ -1,9 +1,10 @@
-import { fail, type Check } from '../../checks.ts';
+import { fail, type Check, type CheckId } from '../../checks.ts';
 import { Refusal } from '../../errors.ts';
+import { conclude, kept, violated, waived, type Finding } from '../../policy/finding.ts';
 import type { NrasPolicy } from '../../policy/nras.ts';
+import { isAtLeast, readDecimalVersion } from '../../policy/version.ts';
 import { notReached } from '../../verdict/steps.ts';
 import type { DeviceClaims, DeviceKind, OverallClaims } from './claims.ts';
-import { checkOf, kept, violated, waived, type Finding } from './findings.ts';
 import { isNothing, judgeClaims } from './requiredClaims.ts';
 import { quoted, shown } from './json.ts';
 import type { DeviceToken } from './parse.ts';
@@ -49,6 +50,12 @@ export function appraiseNrasTokens(
     checkOf(DEVICES, 'devices', judgeSet(devices, expected, policy)),
     ...devices.map((device) => checkOf(DEVICES, subjectOf(device), judgeDevice(device, expected, policy))),
   ];
+}
+
+/** What the policy waives leaves the rest unproved and is said first. */
+function checkOf(id: CheckId, subject: string, findings: readonly Finding[]): Check {
+  const waivers = findings.filter(({ kind }) => kind === 'waived');
+  return conclude(id, subject, [...waivers, ...findings], waivers.length === 0);
 }
 
 function subjectOf({ deviceKind, index }: DeviceToken): string {
@@ -229,18 +236,8 @@ function judgeVersions(
 function judgeDriver(version: string | undefined, minimum: NrasPolicy['minimumDriver']): Finding {
   if (version === undefined) return violated('EVIDENCE_INCOMPLETE', 'the driver version is absent');
   const seen = `driver ${quoted(version)}`;
-  if (minimum === 'any' || isAtLeast(version, minimum)) return kept(seen);
+  if (minimum === 'any') return kept(seen);
+  const [have, want] = [readDecimalVersion(version), readDecimalVersion(minimum)];
+  if (have && want && isAtLeast(have, want)) return kept(seen);
   return violated('TCB_OUT_OF_DATE', `${seen}, the policy demands ${minimum}`);
-}
-
-/** Compares dotted numbers; a version of another form is not at least anything. */
-function isAtLeast(version: string, minimum: string): boolean {
-  if (!/^\d{1,9}(\.\d{1,9})*$/.test(version)) return false;
-  const have = version.split('.').map(Number);
-  const want = minimum.split('.').map(Number);
-  for (let i = 0; i < Math.max(have.length, want.length); i++) {
-    const difference = (have[i] ?? 0) - (want[i] ?? 0);
-    if (difference !== 0) return difference > 0;
-  }
-  return true;
 }

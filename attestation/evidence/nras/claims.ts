@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Refusal } from '../../errors.ts';
 import type { DeviceEvidence } from '../evidence.ts';
 import { quoted, readShape } from './json.ts';

@@ -1,16 +1,5 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { Refusal } from '../../errors.ts';
-import { JsonError, parseStrictJson } from '../../json/strict.ts';
-
-/** Strict JSON: two equal names in one object would be read differently by two verifiers. */
-export function parseJson(bytes: Uint8Array, what: string): unknown {
-  try {
-    return parseStrictJson(bytes);
-  } catch (error) {
-    if (error instanceof JsonError) throw new Refusal('MALFORMED', `${what} ${error.message}`);
-    throw error;
-  }
-}
 
 /** The value in the shape; refuses another as `MALFORMED`, naming the first place and no text of the value. */
 export function readShape<T extends z.ZodType>(shape: T, value: unknown, what: string): z.infer<T> {

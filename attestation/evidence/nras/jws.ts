@@ -1,7 +1,8 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64Url, utf8 } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
-import { parseJson, readShape } from './json.ts';
+import { parseJson } from '../../json/strict.ts';
+import { readShape } from './json.ts';
 
 /** Device tokens seen have up to 2.8 kB; those that list mismatches of 64 measurements about ten times that. */
 const MAX_TOKEN_CHARACTERS = 64 * 1024;

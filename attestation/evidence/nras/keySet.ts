@@ -1,8 +1,9 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { concat, equalBytes, fromBase64, fromBase64Url, fromHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
+import { parseJson } from '../../json/strict.ts';
 import { parseCertificate } from '../../x509/certificate.ts';
-import { parseJson, quoted, readShape } from './json.ts';
+import { quoted, readShape } from './json.ts';
 
 /** Sets seen have up to 36 keys in 91 kB. */
 const MAX_SET_BYTES = 1024 * 1024;

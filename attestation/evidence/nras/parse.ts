@@ -1,6 +1,7 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromUtf8 } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
+import { parseJson } from '../../json/strict.ts';
 import {
   LABEL,
   MAX_DEVICES,
@@ -11,7 +12,7 @@ import {
   type ErrorClaims,
   type OverallClaims,
 } from './claims.ts';
-import { parseJson, readShape } from './json.ts';
+import { readShape } from './json.ts';
 import { parseCompactJws, type CompactJws } from './jws.ts';
 
 /** Answers seen have up to 7.5 kB for eight devices. */

@@ -1,10 +1,11 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { equalBytes, fromBase64, fromHex, fromUtf8, utf8 } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
+import { parseJson } from '../../json/strict.ts';
 import { parsePemChain } from '../../x509/certificate.ts';
 import type { DeviceEvidence } from '../evidence.ts';
 import { MAX_DEVICES, type DeviceKind } from './claims.ts';
-import { parseJson, readShape } from './json.ts';
+import { readShape } from './json.ts';
 
 /** Requests seen have up to 98 kB for eight devices. */
 const MAX_REQUEST_BYTES = 4 * 1024 * 1024;

@@ -1,5 +1,5 @@
+import { kept, violated, type Finding } from '../../policy/finding.ts';
 import type { ClaimsVersion, DeviceClaims, DeviceKind } from './claims.ts';
-import { kept, violated, type Finding } from './findings.ts';
 import { quoted, shown } from './json.ts';
 
 /** Names of claims that must be there for a version, by what they must say. */

@@ -1,11 +1,10 @@
 import { toHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
-import { parseCertificate, type Certificate } from '../../x509/certificate.ts';
-import { decodeOid, decodeString, DerReader, TAG, type DerElement } from '../../x509/der.ts';
+import { parseCertificate } from '../../x509/certificate.ts';
+import { subjectCommonName } from '../../x509/name.ts';
 import type { DeviceEvidence } from '../evidence.ts';
 import type { DeviceKind } from './claims.ts';
 
-const COMMON_NAME = '2.5.4.3';
 /** RFC 5280 section 4.1.2.2. */
 const MAX_SERIAL_BYTES = 20;
 const MAX_CERTIFICATES = 10;
@@ -40,23 +39,6 @@ export function readSentDevice({ kind, certificates }: SentDevice): ExpectedDevi
     throw new Refusal('MALFORMED', `a leaf serial of ${serial.length} bytes`);
   }
   const hex = toHex(serial);
-  const model = commonNameOf(parseCertificate(bootRom));
+  const model = subjectCommonName(parseCertificate(bootRom));
   return { kind, serial: hex, ueid: BigInt(`0x${hex}`).toString(), model };
-}
-
-function commonNameOf({ subjectName }: Certificate): string {
-  const sets = new DerReader(subjectName, 'subject').enter(TAG.sequence);
-  const names: DerElement[] = [];
-  while (!sets.done) {
-    const attributes = sets.enter(TAG.set);
-    while (!attributes.done) {
-      const attribute = attributes.enter(TAG.sequence);
-      const type = decodeOid(attribute.take(TAG.oid).content);
-      const value = attribute.take();
-      if (type === COMMON_NAME) names.push(value);
-    }
-  }
-  const [name, second] = names;
-  if (!name || second) throw new Refusal('MALFORMED', 'subject has not exactly one common name');
-  return decodeString(name, 'common name');
 }

@@ -1,9 +1,11 @@
+import { isNonce } from '../../binding.ts';
 import { toHex, utf8 } from '../../bytes/bytes.ts';
 import type { CheckId } from '../../checks.ts';
 import type { CryptoProvider, SignatureScheme } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import type { NrasPolicy } from '../../policy/nras.ts';
 import { atCheck } from '../../verdict/steps.ts';
+import { isoTime } from '../../x509/time.ts';
 import { quoted } from './json.ts';
 import { parseKeySet, signingKey, type KeySet } from './keySet.ts';
 import { parseNrasAnswer, type DeviceToken, type NrasAnswer, type OverallToken } from './parse.ts';
@@ -20,7 +22,6 @@ const SCHEME: SignatureScheme = { kind: 'ecdsa', curve: 'P-384', hash: 'sha384' 
 const SIGNATURE_BYTES = 96;
 /** As the service writes it. NVIDIA's local tools, whose tokens anyone can make, write `SHA256`. */
 const DIGEST_NAME = 'SHA-256';
-const NONCE_BYTES = 32;
 
 /** The checks that verification makes, in their order. */
 export const VERIFIED: readonly CheckId[] = [
@@ -125,36 +126,34 @@ async function verifySignature(
  */
 function checkTime(token: AnyToken, { now, policy }: NrasVerifyOptions): void {
   const what = nameOf(token);
-  const { notBefore, issuedAt, expiresAt } = token.claims;
-  if (Math.max(notBefore, issuedAt) >= expiresAt) {
+  const { claims } = token;
+  const [notBefore, issuedAt, expiresAt] = [claims.notBefore, claims.issuedAt, claims.expiresAt].map(
+    (seconds) => 1000 * seconds,
+  ) as [number, number, number];
+  const start = Math.max(notBefore, issuedAt);
+  if (start >= expiresAt) {
     const times = `${isoTime(notBefore)}, ${isoTime(issuedAt)}, ${isoTime(expiresAt)}`;
     throw new Refusal('TIME_CONTRADICTION', `${what} ends before it begins: nbf, iat, exp are ${times}`);
   }
-  const start = Math.max(notBefore, issuedAt);
-  if (now < 1000 * (start - policy.clockSkewSeconds)) {
+  if (now < start - 1000 * policy.clockSkewSeconds) {
     throw new Refusal(
       'COLLATERAL_NOT_YET_VALID',
-      `${what} is valid from ${isoTime(start)}, judged at ${new Date(now).toISOString()}`,
+      `${what} is valid from ${isoTime(start)}, judged at ${isoTime(now)}`,
     );
   }
-  const oldest = policy.maximumAgeSeconds === 'any' ? Infinity : issuedAt + policy.maximumAgeSeconds;
-  if (now >= 1000 * expiresAt || now > 1000 * oldest) {
-    const bound =
-      now >= 1000 * expiresAt ? `until ${isoTime(expiresAt)}` : `accepted until ${isoTime(oldest)}`;
+  const oldest = policy.maximumAgeSeconds === 'any' ? Infinity : issuedAt + 1000 * policy.maximumAgeSeconds;
+  if (now >= expiresAt || now > oldest) {
+    const bound = now >= expiresAt ? `until ${isoTime(expiresAt)}` : `accepted until ${isoTime(oldest)}`;
     throw new Refusal(
       'EVIDENCE_STALE',
-      `${what} of ${isoTime(issuedAt)} is ${bound}, judged at ${new Date(now).toISOString()}`,
+      `${what} of ${isoTime(issuedAt)} is ${bound}, judged at ${isoTime(now)}`,
     );
   }
-}
-
-function isoTime(seconds: number): string {
-  return new Date(1000 * seconds).toISOString();
 }
 
 /** A token about an error carries no nonce; it is the word that the device failed, and no policy accepts it. */
 function checkNonces({ overall, devices }: NrasAnswer, nonce: Uint8Array): void {
-  if (nonce.length !== NONCE_BYTES || nonce.every((byte) => byte === 0)) {
+  if (!isNonce(nonce)) {
     throw new Refusal('NONCE_INVALID', `the nonce asked for is ${toHex(nonce)}`);
   }
   const wanted = toHex(nonce);

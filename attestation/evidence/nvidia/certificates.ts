@@ -3,6 +3,8 @@ import { Refusal } from '../../errors.ts';
 import { parseCertificate, type Certificate } from '../../x509/certificate.ts';
 import { spkiSha256, verifyChain, type ChainOptions } from '../../x509/chain.ts';
 import { decodeOid, decodeString, decodeUint, readElements, readOnly, TAG } from '../../x509/der.ts';
+import { EXTENDED_KEY_USAGE } from '../../x509/extensions.ts';
+import { subjectCommonName } from '../../x509/name.ts';
 
 export interface PinnedChainOptions extends ChainOptions {
   readonly anchors: readonly Anchor[];
@@ -46,7 +48,7 @@ export async function verifyPinnedChain(
 
 /** An authority, or an OCSP responder of the same issuer (extended key usage), must not pass as signer. */
 function checkSigner(leaf: Certificate): void {
-  if (leaf.isCa || leaf.extensions.has('2.5.29.37')) {
+  if (leaf.isCa || leaf.extensions.has(EXTENDED_KEY_USAGE)) {
     throw new Refusal('CERT_CHAIN_INVALID', `${leaf.subject} is no signer`);
   }
 }
@@ -58,14 +60,13 @@ const CHIP_NAMES: Readonly<Record<string, ChipName>> = {
   GB20X: 'GB20X',
   LS_10: 'LS10',
 };
-const COMMON_NAME = '2.5.4.3';
 const ALTERNATIVE_NAME = '2.5.29.17';
 const DMTF_DEVICE_INFO = '1.3.6.1.4.1.412.274.1';
 const CONTEXT_0 = 0xa0;
 
 /** Chip that a leaf is for: the first word of its common name, which the DMTF device info must repeat. */
 export function chipOf(leaf: Certificate): ChipName {
-  const [word = ''] = commonName(leaf).split(' ');
+  const [word = ''] = subjectCommonName(leaf).split(' ');
   const chip = CHIP_NAMES[word];
   if (!chip) throw new Refusal('UNSUPPORTED', `certificates of chip ${word} are not supported`);
   const [vendor, product, ...rest] = deviceInfo(leaf).split(':');
@@ -73,19 +74,6 @@ export function chipOf(leaf: Certificate): ChipName {
     throw new Refusal('PRODUCT_MISMATCH', `${leaf.subject} has device info of ${product ?? 'nothing'}`);
   }
   return chip;
-}
-
-function commonName({ subjectName }: Certificate): string {
-  const sets = readElements(readOnly(subjectName, TAG.sequence, 'subject').content, 'subject');
-  const names = sets
-    .flatMap(({ content }) => readElements(content, 'subject'))
-    .map(({ content }) => readElements(content, 'subject attribute'))
-    .flatMap(([type, value]) =>
-      type?.tag === TAG.oid && value && decodeOid(type.content) === COMMON_NAME ? [value] : [],
-    );
-  const [name, second] = names;
-  if (!name || second) throw new Refusal('MALFORMED', 'subject has not exactly one common name');
-  return decodeString(name, 'common name');
 }
 
 /** The one alternative name: otherName { id-DMTF-device-info, [0] UTF8String }. */

@@ -1,7 +1,8 @@
 import { toHex } from '../../bytes/bytes.ts';
-import { fail, pass, type Check } from '../../checks.ts';
-import type { RefusalCode } from '../../errors.ts';
+import { pass, type Check } from '../../checks.ts';
+import { conclude, violated, type Finding } from '../../policy/finding.ts';
 import type { NvidiaPolicy } from '../../policy/policy.ts';
+import { isAtLeast, readDecimalVersion } from '../../policy/version.ts';
 import type { ChipName } from './certificates.ts';
 import type { DeviceReport, GpuReport } from './parse.ts';
 import type { VerifiedDevice } from './verify.ts';
@@ -13,11 +14,6 @@ const ARCHITECTURES: Readonly<Record<ChipName, NvidiaPolicy['architectures'][num
   LS10: 'ls10',
 };
 
-interface Violation {
-  readonly code: RefusalCode;
-  readonly reason: string;
-}
-
 /** Whether the policy takes this very device with the versions that it runs. */
 export function checkIdentity(device: VerifiedDevice, policy: NvidiaPolicy, subject: string): Check {
   const id = 'device.identity';
@@ -26,13 +22,12 @@ export function checkIdentity(device: VerifiedDevice, policy: NvidiaPolicy, subj
     ...judgeDriver(device.report, policy),
     ...judgeVbios(device, policy),
   ];
-  const [first] = violations;
-  if (!first) return pass(id, subject, identityText(device));
-  const decisive = violations.find(({ code }) => code !== 'REFERENCE_VALUES_MISSING') ?? first;
-  return fail(id, subject, decisive.code, violations.map(({ reason }) => reason).join('; '));
+  return violations.length === 0
+    ? pass(id, subject, identityText(device))
+    : conclude(id, subject, violations);
 }
 
-function judgeDevice(device: VerifiedDevice, policy: NvidiaPolicy): readonly Violation[] {
+function judgeDevice(device: VerifiedDevice, policy: NvidiaPolicy): readonly Finding[] {
   const { chip } = device;
   const serial = toHex(device.serial);
   const architecture = ARCHITECTURES[chip];
@@ -46,20 +41,20 @@ function judgeDevice(device: VerifiedDevice, policy: NvidiaPolicy): readonly Vio
   if (policy.serials !== 'any' && !policy.serials.includes(serial)) {
     violations.push(`serial ${serial} (UEID ${ueid(device.serial)}) is not in the policy`);
   }
-  return violations.map((reason) => ({ code: 'DEVICE_NOT_ALLOWED', reason }));
+  return violations.map((reason) => violated('DEVICE_NOT_ALLOWED', reason));
 }
 
-function judgeDriver(report: DeviceReport, { minimumDriver }: NvidiaPolicy): readonly Violation[] {
+function judgeDriver(report: DeviceReport, { minimumDriver }: NvidiaPolicy): readonly Finding[] {
   if (report.kind === 'switch' || minimumDriver === 'any') return [];
   const { driverVersion, chip } = report;
   const minimum =
     typeof minimumDriver === 'string'
       ? minimumDriver
       : minimumDriver.find((candidate) => candidate.chip === chip)?.version;
-  return judgeVersion(`driver of ${chip}`, driverVersion, minimum, readDecimal);
+  return judgeVersion(`driver of ${chip}`, driverVersion, minimum, readDecimalVersion);
 }
 
-function judgeVbios({ chip, report }: VerifiedDevice, { minimumVbios }: NvidiaPolicy): readonly Violation[] {
+function judgeVbios({ chip, report }: VerifiedDevice, { minimumVbios }: NvidiaPolicy): readonly Finding[] {
   if (minimumVbios === 'any') return [];
   const minimum = minimumVbios.find((candidate) => candidate.chip === chip)?.version;
   return report.kind === 'gpu'
@@ -72,28 +67,14 @@ function judgeVersion(
   version: string,
   minimum: string | undefined,
   read: (version: string) => readonly number[] | undefined,
-): readonly Violation[] {
+): readonly Finding[] {
   if (minimum === undefined) {
     const reason = `no minimum is given for the ${what}, which is ${version}`;
-    return [{ code: 'REFERENCE_VALUES_MISSING', reason }];
+    return [violated('REFERENCE_VALUES_MISSING', reason)];
   }
   const [have, want] = [read(version), read(minimum)];
   if (have && want && isAtLeast(have, want)) return [];
-  return [{ code: 'TCB_OUT_OF_DATE', reason: `${what} is ${version}, the policy demands ${minimum}` }];
-}
-
-/** Missing parts count as zero. */
-function isAtLeast(have: readonly number[], want: readonly number[]): boolean {
-  for (let i = 0; i < Math.max(have.length, want.length); i++) {
-    const difference = (have[i] ?? 0) - (want[i] ?? 0);
-    if (difference !== 0) return difference > 0;
-  }
-  return true;
-}
-
-/** Dotted decimal numbers of a driver version; undefined for any other form, which is not at least anything. */
-function readDecimal(version: string): readonly number[] | undefined {
-  return /^\d{1,9}(\.\d{1,9})*$/.test(version) ? version.split('.').map(Number) : undefined;
+  return [violated('TCB_OUT_OF_DATE', `${what} is ${version}, the policy demands ${minimum}`)];
 }
 
 /** Dotted bytes in hex, as in VBIOS versions. */

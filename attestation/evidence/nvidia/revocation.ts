@@ -5,6 +5,7 @@ import type { NvidiaPolicy, NvidiaRevocationPolicy } from '../../policy/nvidia.t
 import type { Certificate } from '../../x509/certificate.ts';
 import type { OcspLibrary } from '../../x509/ocspLibrary.ts';
 import { lookUpOcspStatus, type OcspOutcome, type OcspStatusOptions } from '../../x509/ocspStatus.ts';
+import { isoTime } from '../../x509/time.ts';
 import type { VerifiedRim } from './rim.ts';
 import type { VerifiedDevice } from './verify.ts';
 
@@ -130,5 +131,5 @@ function worstOf(refusals: readonly Refusal[]): RefusalCode | undefined {
 function describe({ certificate, outcome }: LookUp): string {
   if (!('kind' in outcome) || outcome.kind !== 'good') return certificate.subject;
   const { thisUpdate, signer } = outcome.statement;
-  return `${certificate.subject}: good on ${new Date(thisUpdate).toISOString()} by ${signer.subject}`;
+  return `${certificate.subject}: good on ${isoTime(thisUpdate)} by ${signer.subject}`;
 }

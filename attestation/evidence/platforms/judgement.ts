@@ -1,6 +1,6 @@
 import type { Anchor } from '../../anchors.ts';
 import { equalBytes, toHex } from '../../bytes/bytes.ts';
-import { fail, pass, type Check } from '../../checks.ts';
+import { fail, pass, type Check, type CheckId } from '../../checks.ts';
 import { notReached } from '../../verdict/steps.ts';
 
 /** What a platform's evidence came to. */
@@ -23,6 +23,8 @@ export interface BootRegisters {
   readonly values: ReadonlyMap<number, Uint8Array>;
 }
 
+const NOT_REACHED = 'the CPU report did not verify';
+
 export const NOT_VERIFIED = { anchors: [], machine: undefined } as const;
 
 /** The 64 bytes that the statement and the device reports give must be those in the report, once it has verified. */
@@ -32,12 +34,32 @@ export function checkReportData(
   subject: string,
 ): Check {
   const id = 'cpu.binding';
-  if (!received) return notReached(id, subject, 'the CPU report did not verify');
+  if (!received) return notReached(id, subject, NOT_REACHED);
   if (equalBytes(received, expected)) {
     return pass(id, subject, 'report data commits to the statement and the devices');
   }
   const reason = `report data is ${toHex(received)}, the statement and devices give ${toHex(expected)}`;
   return fail(id, subject, 'BINDING_MISMATCH', reason);
+}
+
+/** Checks that a policy decides of a hardware report. */
+const APPRAISED: readonly CheckId[] = [
+  'cpu.debug',
+  'cpu.guest-policy',
+  'cpu.privilege',
+  'cpu.tcb',
+  'cpu.identity',
+  'cpu.measurement',
+];
+
+/** The checks under the policy; not reached where the report did not verify. */
+export function appraiseReport<Verified extends object>(
+  subject: string,
+  verified: Verified | undefined,
+  appraise: (verified: Verified) => readonly Check[],
+): readonly Check[] {
+  if (!verified) return APPRAISED.map((id) => notReached(id, subject, NOT_REACHED));
+  return appraise(verified).map((check) => ({ ...check, subject }));
 }
 
 /** Steps of refused evidence: which lists were looked at before is not known, so that nothing passes for it. */

@@ -47,10 +47,10 @@ async function judgeDocument(
   { ids, appraise }: Appraisal,
   expected: Uint8Array,
   subject: string,
-  { crypto, now, anchors }: AppraisalContext,
+  { crypto, now, anchors, chainCache }: AppraisalContext,
 ): Promise<CpuJudgement> {
   const { value: verified, checks } = await runSteps(STEPS, subject, () =>
-    verifyNitro(report, { crypto, now, anchors }),
+    verifyNitro(report, { crypto, now, anchors, chainCache }),
   );
   if (!verified) {
     const rest = ['cpu.binding' as const, ...ids].map((id) =>

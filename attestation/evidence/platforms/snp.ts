@@ -1,13 +1,13 @@
 import { concat } from '../../bytes/bytes.ts';
 import { fail, type Check, type CheckId } from '../../checks.ts';
 import type { SnpPolicy } from '../../policy/snp.ts';
-import { notReached, runSteps, type StepResult } from '../../verdict/steps.ts';
+import { runSteps, type StepResult } from '../../verdict/steps.ts';
 import type { AppraisalContext } from '../context.ts';
 import type { SnpEvidence } from '../evidence.ts';
 import { appraiseSnp } from '../snp/appraise.ts';
 import { completeSnpChain } from '../snp/complete.ts';
 import { verifySnp, type VerifiedSnp } from '../snp/verify.ts';
-import { checkReportData, withoutRevocation, type CpuJudgement } from './judgement.ts';
+import { appraiseReport, checkReportData, withoutRevocation, type CpuJudgement } from './judgement.ts';
 
 const VERIFIED: readonly CheckId[] = [
   'cpu.format',
@@ -16,15 +16,6 @@ const VERIFIED: readonly CheckId[] = [
   'cpu.endorsement',
   'cpu.signature',
 ];
-const APPRAISED: readonly CheckId[] = [
-  'cpu.debug',
-  'cpu.guest-policy',
-  'cpu.privilege',
-  'cpu.tcb',
-  'cpu.identity',
-  'cpu.measurement',
-];
-
 /** Judges an SNP report that must carry exactly `expected` as report data. */
 export async function judgeSnp(
   evidence: SnpEvidence,
@@ -71,8 +62,7 @@ export function appraiseSnpAs(
   verified: VerifiedSnp | undefined,
   policy: SnpPolicy,
 ): readonly Check[] {
-  if (!verified) return APPRAISED.map((id) => notReached(id, subject, 'the CPU report did not verify'));
-  return appraiseSnp(verified, policy).map((check) => ({ ...check, subject }));
+  return appraiseReport(subject, verified, (value) => appraiseSnp(value, policy));
 }
 
 /**

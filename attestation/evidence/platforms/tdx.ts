@@ -1,23 +1,14 @@
 import { fromHex } from '../../bytes/bytes.ts';
-import type { Check, CheckId } from '../../checks.ts';
+import type { Check } from '../../checks.ts';
 import type { TdxPolicy } from '../../policy/tdx.ts';
-import { notReached, type StepResult } from '../../verdict/steps.ts';
+import type { StepResult } from '../../verdict/steps.ts';
 import type { AppraisalContext } from '../context.ts';
 import { runQuoteSteps } from '../dcap/steps.ts';
 import type { TdxEvidence } from '../evidence.ts';
 import { appraiseTdx } from '../tdx/appraise.ts';
 import type { TdReport } from '../tdx/parse.ts';
 import { verifyTdx, type VerifiedTdx } from '../tdx/verify.ts';
-import { checkReportData, type BootRegisters, type CpuJudgement } from './judgement.ts';
-
-const APPRAISED: readonly CheckId[] = [
-  'cpu.debug',
-  'cpu.guest-policy',
-  'cpu.privilege',
-  'cpu.tcb',
-  'cpu.identity',
-  'cpu.measurement',
-];
+import { appraiseReport, checkReportData, type BootRegisters, type CpuJudgement } from './judgement.ts';
 
 /** Judges a TD quote that must carry exactly `expected` as report data. */
 export async function judgeTdx(
@@ -52,14 +43,13 @@ export function verifyTdxSteps(
   return runQuoteSteps(subject, () => verifyTdx(quote, options));
 }
 
-/** The checks under the policy; not reached where the quote did not verify. */
+/** The checks under the policy; not reached where the report did not verify. */
 export function appraiseTdxAs(
   subject: string,
   verified: VerifiedTdx | undefined,
   policy: TdxPolicy,
 ): readonly Check[] {
-  if (!verified) return APPRAISED.map((id) => notReached(id, subject, 'the quote did not verify'));
-  return appraiseTdx(verified, policy).map((check) => ({ ...check, subject }));
+  return appraiseReport(subject, verified, (value) => appraiseTdx(value, policy));
 }
 
 export function registersOf({ rtmrs }: TdReport): BootRegisters {

@@ -63,9 +63,10 @@ export async function verifyVtpm(
   return { verified, checks: [...lists, ...verified.ak.checks, ...verified.quote.checks] };
 }
 
-function chainOptions({ crypto, now, anchors, collateral }: AppraisalContext): TpmChainOptions {
+function chainOptions(context: AppraisalContext): TpmChainOptions {
+  const { crypto, now, anchors, collateral, chainCache } = context;
   const { crls, certificates } = collateral;
-  return { crypto, now, anchors, crls, certificates, revocation: 'when-present' };
+  return { crypto, now, anchors, crls, certificates, chainCache, revocation: 'when-present' };
 }
 
 /** Where nothing else names the key, its certificate does; `verifyAk` then verifies that certificate. */

@@ -1,17 +1,16 @@
-import { fail, pass, skip, type Check } from '../../checks.ts';
-import type { SgxPolicy } from '../../policy/sgx.ts';
-import { ENCLAVE_FLAGS, hasFlag, type EnclaveFlag, type EnclaveReport } from '../dcap/enclaveReport.ts';
+import { skip, type Check } from '../../checks.ts';
 import {
   conclude,
-  judgeMask,
-  judgeProtection,
+  judgeDebugBit,
   judgeReference,
-  judgeWeakness,
-  met,
-  refused,
+  kept,
+  violated,
   waived,
   type Finding,
-} from '../dcap/finding.ts';
+} from '../../policy/finding.ts';
+import type { SgxPolicy } from '../../policy/sgx.ts';
+import { ENCLAVE_FLAGS, hasFlag, type EnclaveFlag, type EnclaveReport } from '../dcap/enclaveReport.ts';
+import { judgeMask, judgeProtection, judgeWeakness } from '../dcap/attributeRules.ts';
 import { checkIdentity } from '../dcap/identityCheck.ts';
 import { checkTcb } from '../dcap/tcbCheck.ts';
 import type { VerifiedSgx } from './verify.ts';
@@ -39,11 +38,7 @@ function flagsText({ flags }: EnclaveReport): string {
 }
 
 function checkDebug(report: EnclaveReport, policy: SgxPolicy): Check {
-  const id = 'cpu.debug';
-  const bit = `bit 1 of ${flagsText(report)}`;
-  if (!hasFlag(report, 'DEBUG')) return pass(id, 'cpu', `${bit} is 0: debugging is off`);
-  if (policy.debug === 'refused') return fail(id, 'cpu', 'DEBUG_ENABLED', `${bit} is 1: debugging is on`);
-  return skip(id, 'cpu', 'NOT_REQUIRED', `${bit} is 1: debugging is on, which the policy accepts`);
+  return judgeDebugBit(`bit 1 of ${flagsText(report)}`, hasFlag(report, 'DEBUG'), policy.debug);
 }
 
 function checkGuestPolicy(report: EnclaveReport, policy: SgxPolicy): Check {
@@ -54,6 +49,7 @@ function checkGuestPolicy(report: EnclaveReport, policy: SgxPolicy): Check {
     judgeProtection(name, hasFlag(report, name), demanded);
   return conclude(
     'cpu.guest-policy',
+    'cpu',
     [
       judgeKnown(report),
       ...protection('MODE64BIT', attributes.mode64Bit),
@@ -75,9 +71,9 @@ const KNOWN_FLAGS = Object.values(ENCLAVE_FLAGS).reduce<bigint>((known, bit) => 
 function judgeKnown(report: EnclaveReport): Finding {
   const seen = flagsText(report);
   const unknown = report.flags & ~KNOWN_FLAGS;
-  if (!hasFlag(report, 'INIT')) return refused('GUEST_POLICY_VIOLATED', `${seen}: INIT is not set`);
-  if (unknown === 0n) return met(seen);
-  return refused('GUEST_POLICY_VIOLATED', `${seen} has unknown bits 0x${unknown.toString(16)}`);
+  if (!hasFlag(report, 'INIT')) return violated('GUEST_POLICY_VIOLATED', `${seen}: INIT is not set`);
+  if (unknown === 0n) return kept(seen);
+  return violated('GUEST_POLICY_VIOLATED', `${seen} has unknown bits 0x${unknown.toString(16)}`);
 }
 
 /** A pass needs the enclave itself named, or its signer and product: a signer signs more than one program. */
@@ -86,20 +82,20 @@ function checkMeasurement(report: EnclaveReport, policy: SgxPolicy): Check {
   const signer = judgeReference('MRSIGNER', report.mrSigner, policy.mrSigner);
   const product = judgeProduct(report, policy);
   const rest = [judgeVersion(report, policy), judgeReference('CONFIGID', report.configId, policy.configId)];
-  const named = enclave.kind === 'met' || (signer.kind === 'met' && product.kind === 'met');
-  return conclude('cpu.measurement', [enclave, signer, product, ...rest], named);
+  const named = enclave.kind === 'kept' || (signer.kind === 'kept' && product.kind === 'kept');
+  return conclude('cpu.measurement', 'cpu', [enclave, signer, product, ...rest], named);
 }
 
 function judgeProduct({ isvProdId }: EnclaveReport, { isvProdIds }: SgxPolicy): Finding {
   const seen = `ISVPRODID ${isvProdId}`;
   if (isvProdIds === 'any') return waived(`${seen}: the policy accepts any`);
-  if (isvProdIds.includes(isvProdId)) return met(`${seen} is listed`);
-  return refused('MEASUREMENT_MISMATCH', `${seen} is not among ${isvProdIds.join(', ')}`);
+  if (isvProdIds.includes(isvProdId)) return kept(`${seen} is listed`);
+  return violated('MEASUREMENT_MISMATCH', `${seen} is not among ${isvProdIds.join(', ')}`);
 }
 
 function judgeVersion({ isvSvn }: EnclaveReport, { minimumIsvSvn }: SgxPolicy): Finding {
   const seen = `ISVSVN ${isvSvn}`;
   if (minimumIsvSvn === 'any') return waived(`${seen}: the policy sets no minimum`);
-  if (isvSvn >= minimumIsvSvn) return met(`${seen} is at least ${minimumIsvSvn}`);
-  return refused('MEASUREMENT_MISMATCH', `${seen} is below ${minimumIsvSvn}`);
+  if (isvSvn >= minimumIsvSvn) return kept(`${seen} is at least ${minimumIsvSvn}`);
+  return violated('MEASUREMENT_MISMATCH', `${seen} is below ${minimumIsvSvn}`);
 }

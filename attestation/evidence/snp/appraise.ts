@@ -1,7 +1,6 @@
 import { fail, pass, type Check } from '../../checks.ts';
 import type { SnpPolicy } from '../../policy/snp.ts';
 import { checkIdentity } from './chipIdentity.ts';
-import { SUBJECT } from './findings.ts';
 import { checkDebug, checkGuestPolicy } from './guestPolicy.ts';
 import { checkMeasurement } from './launchedSoftware.ts';
 import { checkTcb } from './tcbMinimum.ts';
@@ -23,6 +22,6 @@ function checkPrivilege({ report }: VerifiedSnp, policy: SnpPolicy): Check {
   const id = 'cpu.privilege';
   const seen = `requested at VMPL ${report.vmpl}; the policy names ${policy.vmpls.join(', ')}`;
   return policy.vmpls.includes(report.vmpl)
-    ? pass(id, SUBJECT, seen)
-    : fail(id, SUBJECT, 'PRIVILEGE_LEVEL_MISMATCH', seen);
+    ? pass(id, 'cpu', seen)
+    : fail(id, 'cpu', 'PRIVILEGE_LEVEL_MISMATCH', seen);
 }

@@ -1,19 +1,18 @@
 import { toHex } from '../../bytes/bytes.ts';
-import { pass, type Check } from '../../checks.ts';
+import type { Check } from '../../checks.ts';
+import { conclude, kept, violated, type Finding } from '../../policy/finding.ts';
 import type { SnpPolicy } from '../../policy/snp.ts';
-import { failOf, reasons, kept, SUBJECT, violated, type Finding } from './findings.ts';
 import type { VerifiedSnp } from './verify.ts';
 
 /** Which chip signed, or under a VLEK whose. */
 export function checkIdentity(verified: VerifiedSnp, policy: SnpPolicy): Check {
-  const id = 'cpu.identity';
   const findings = [
     judgeProduct(verified, policy),
     judgeKey(verified, policy),
     judgeChip(verified, policy),
     ...judgeProvider(verified, policy),
   ];
-  return failOf(id, findings) ?? pass(id, SUBJECT, reasons(findings));
+  return conclude('cpu.identity', 'cpu', findings, true);
 }
 
 function judgeProduct({ product }: VerifiedSnp, { products }: SnpPolicy): Finding {

@@ -1,17 +1,14 @@
 import { isZero, toHex } from '../../bytes/bytes.ts';
-import { fail, pass, skip, type Check } from '../../checks.ts';
+import type { Check } from '../../checks.ts';
+import { conclude, judgeDebugBit, kept, violated, type Finding } from '../../policy/finding.ts';
 import type { SnpPolicy } from '../../policy/snp.ts';
-import { failOf, kept, reasons, SUBJECT, violated, type Finding } from './findings.ts';
 import type { SnpReport } from './parse.ts';
 import type { VerifiedSnp } from './verify.ts';
 
 /** Whether the host may debug the guest: it could then read all of its memory. */
 export function checkDebug({ report }: VerifiedSnp, policy: SnpPolicy): Check {
-  const id = 'cpu.debug';
   const bit = `bit 19 of guest policy 0x${report.policy.raw.toString(16)}`;
-  if (!report.policy.debug) return pass(id, SUBJECT, `${bit} is 0: debugging is off`);
-  if (policy.debug === 'refused') return fail(id, SUBJECT, 'DEBUG_ENABLED', `${bit} is 1: debugging is on`);
-  return skip(id, SUBJECT, 'NOT_REQUIRED', `${bit} is 1: debugging is on, which the policy accepts`);
+  return judgeDebugBit(bit, report.policy.debug, policy.debug);
 }
 
 /** One option of the launch or of the platform, and whether the report breaks what the policy says of it. */
@@ -103,7 +100,6 @@ const PLATFORM_RULES: readonly OptionRule[] = [
 
 /** The options that the guest was launched with and the configuration of the platform below it. */
 export function checkGuestPolicy({ report }: VerifiedSnp, policy: SnpPolicy): Check {
-  const id = 'cpu.guest-policy';
   const { raw, migrationAgent, smt } = report.policy;
   const guest = `guest policy 0x${raw.toString(16)}`;
   const platform = `platform information 0x${report.platformInfo.raw.toString(16)}`;
@@ -115,7 +111,7 @@ export function checkGuestPolicy({ report }: VerifiedSnp, policy: SnpPolicy): Ch
   ];
   const allowed = (bit: boolean) => (bit ? 'allowed' : 'not allowed');
   const seen = `${guest}: migration ${allowed(migrationAgent)}, multithreading ${allowed(smt)}; ${platform}`;
-  return failOf(id, findings) ?? pass(id, SUBJECT, reasons([kept(seen), ...findings]));
+  return conclude('cpu.guest-policy', 'cpu', [kept(seen), ...findings], true);
 }
 
 function judgeOptions(

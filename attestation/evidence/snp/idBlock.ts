@@ -1,9 +1,8 @@
 import { isZero } from '../../bytes/bytes.ts';
+import { judgeReference, kept, violated, type Finding } from '../../policy/finding.ts';
 import type { Reference } from '../../policy/shapes.ts';
 import type { SnpPolicy } from '../../policy/snp.ts';
-import { kept, violated, type Finding } from './findings.ts';
 import type { SnpReport } from './parse.ts';
-import { judgeReference } from './references.ts';
 
 /**
  * The ID block (SNP firmware ABI, SNP_LAUNCH_FINISH): launch digest, family id, image id, guest SVN and guest policy,
@@ -42,7 +41,7 @@ function judgeAuthor({ keyInfo, authorKeyDigest }: SnpReport, digests: readonly 
 }
 
 function judgeId(what: string, id: Uint8Array, references: 'any' | readonly Reference[]): readonly Finding[] {
-  return references === 'any' ? [] : [judgeReference(what, id, references, 'MEASUREMENT_MISMATCH')];
+  return references === 'any' ? [] : [judgeReference(what, id, references)];
 }
 
 function judgeGuestSvn({ guestSvn }: SnpReport, { minimumGuestSvn }: SnpPolicy): readonly Finding[] {

@@ -1,6 +1,6 @@
-import { pass, skip, type Check } from '../../checks.ts';
+import type { Check } from '../../checks.ts';
+import { conclude, kept, violated, type Finding } from '../../policy/finding.ts';
 import type { SnpPolicy, SnpTcbMinimum } from '../../policy/snp.ts';
-import { failOf, kept, reasons, SUBJECT, violated, type Finding } from './findings.ts';
 import type { FirmwareVersion, SnpReport } from './parse.ts';
 import { formatTcb, type SnpTcb } from './product.ts';
 import type { VerifiedSnp } from './verify.ts';
@@ -18,11 +18,9 @@ export function checkTcb(verified: VerifiedSnp, policy: SnpPolicy): Check {
     ...judgeMitigations('launch', verified.report.launchMitigations, verified.report, policy),
     ...judgeMitigations('current', verified.report.currentMitigations, verified.report, policy),
   ];
-  const failed = failOf(id, findings);
-  if (failed) return failed;
-  if (policy.minimumTcb.reported !== 'any') return pass(id, SUBJECT, reasons(findings));
+  if (policy.minimumTcb.reported !== 'any') return conclude(id, 'cpu', findings, true);
   const seen = `reported TCB ${formatTcb(verified.tcb.reported)}; the policy sets no minimum for it`;
-  return skip(id, SUBJECT, 'NOT_REQUIRED', reasons([kept(seen), ...findings]));
+  return conclude(id, 'cpu', [kept(seen), ...findings], false);
 }
 
 function judgeTcb(

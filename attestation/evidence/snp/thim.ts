@@ -1,7 +1,7 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
-import { JsonError, parseStrictJson } from '../../json/strict.ts';
+import { parseJson } from '../../json/strict.ts';
 import { parsePemChain } from '../../x509/certificate.ts';
 
 /** An answer has about 7 KB: three certificates. */
@@ -45,19 +45,10 @@ export function parseThimCertificates(bytes: Uint8Array): ThimCertificates {
 }
 
 function readAnswer(bytes: Uint8Array): z.infer<typeof answer> {
-  const result = answer.safeParse(readJson(bytes));
+  const result = answer.safeParse(parseJson(bytes, 'the THIM answer'));
   if (result.success) return result.data;
   const problems = result.error.issues.map(
     ({ path, message }) => `${path.join('.') || 'the whole'}: ${message}`,
   );
   throw new Refusal('MALFORMED', `THIM answer: ${problems.join('; ')}`);
-}
-
-function readJson(bytes: Uint8Array): unknown {
-  try {
-    return parseStrictJson(bytes);
-  } catch (error) {
-    if (error instanceof JsonError) throw new Refusal('MALFORMED', `the THIM answer ${error.message}`);
-    throw error;
-  }
 }

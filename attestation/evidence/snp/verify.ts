@@ -3,6 +3,7 @@ import { pass, skip, type Check } from '../../checks.ts';
 import { Refusal } from '../../errors.ts';
 import { atCheck } from '../../verdict/steps.ts';
 import type { Certificate } from '../../x509/certificate.ts';
+import { isoTime } from '../../x509/time.ts';
 import type { SnpEvidence } from '../evidence.ts';
 import type { SnpAnchor } from './anchors.ts';
 import { readVekCertificate, type VekCertificate } from './certificate.ts';
@@ -151,6 +152,6 @@ function describeRevocation(revocation: Revocation): Check {
     const reason = 'no CRL of the root was supplied and the policy requires none';
     return skip('cpu.revocation', 'cpu', 'NOT_REQUIRED', reason);
   }
-  const until = new Date(revocation.nextUpdate).toISOString();
+  const until = isoTime(revocation.nextUpdate);
   return pass('cpu.revocation', 'cpu', `not in the CRL that is in date until ${until}`);
 }

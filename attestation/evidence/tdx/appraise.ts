@@ -1,17 +1,16 @@
 import { isZero, toHex } from '../../bytes/bytes.ts';
-import { fail, pass, skip, type Check } from '../../checks.ts';
-import type { TdxPolicy } from '../../policy/tdx.ts';
+import type { Check } from '../../checks.ts';
 import {
   conclude,
-  judgeMask,
-  judgeProtection,
+  judgeDebugBit,
   judgeReference,
-  judgeWeakness,
-  met,
-  refused,
+  kept,
+  violated,
   waived,
   type Finding,
-} from '../dcap/finding.ts';
+} from '../../policy/finding.ts';
+import type { TdxPolicy } from '../../policy/tdx.ts';
+import { judgeMask, judgeProtection, judgeWeakness } from '../dcap/attributeRules.ts';
 import { checkIdentity } from '../dcap/identityCheck.ts';
 import { checkTcb } from '../dcap/tcbCheck.ts';
 import { hasAttribute, unknownAttributes, type TdAttribute } from './attributes.ts';
@@ -37,11 +36,8 @@ function attributesText({ tdAttributes }: TdReport): string {
 }
 
 function checkDebug(report: TdReport, policy: TdxPolicy): Check {
-  const id = 'cpu.debug';
-  const bit = `bit 0 of ${attributesText(report)}`;
-  if (!hasAttribute(report.tdAttributes, 'DEBUG')) return pass(id, 'cpu', `${bit} is 0: debugging is off`);
-  if (policy.debug === 'refused') return fail(id, 'cpu', 'DEBUG_ENABLED', `${bit} is 1: debugging is on`);
-  return skip(id, 'cpu', 'NOT_REQUIRED', `${bit} is 1: debugging is on, which the policy accepts`);
+  const set = hasAttribute(report.tdAttributes, 'DEBUG');
+  return judgeDebugBit(`bit 0 of ${attributesText(report)}`, set, policy.debug);
 }
 
 function checkGuestPolicy(report: TdReport, { attributes, xfam }: TdxPolicy): Check {
@@ -52,6 +48,7 @@ function checkGuestPolicy(report: TdReport, { attributes, xfam }: TdxPolicy): Ch
     judgeProtection(name, has(name), demanded);
   return conclude(
     'cpu.guest-policy',
+    'cpu',
     [
       judgeUnknown(report),
       ...weakness('HGS_PLUS_PROF', attributes.hgsPlusProfiling),
@@ -75,8 +72,8 @@ function checkGuestPolicy(report: TdReport, { attributes, xfam }: TdxPolicy): Ch
 function judgeUnknown(report: TdReport): Finding {
   const unknown = unknownAttributes(report.tdAttributes);
   const seen = attributesText(report);
-  if (unknown === 0n) return met(seen);
-  return refused('GUEST_POLICY_VIOLATED', `${seen} has unknown bits 0x${unknown.toString(16)}`);
+  if (unknown === 0n) return kept(seen);
+  return violated('GUEST_POLICY_VIOLATED', `${seen} has unknown bits 0x${unknown.toString(16)}`);
 }
 
 /** What stands above the TD: the TDX module, and service TDs that can reach into it. */
@@ -88,7 +85,7 @@ function checkPrivilege(report: TdReport, policy: TdxPolicy): Check {
     judgeZeroOr('SEAMATTRIBUTES', report.seamAttributes, policy.seamAttributes),
     serviceTd,
   ];
-  return conclude('cpu.privilege', findings, serviceTd.kind === 'met');
+  return conclude('cpu.privilege', 'cpu', findings, serviceTd.kind === 'kept');
 }
 
 function judgeServiceTd({ mrServiceTd }: TdReport, accepted: TdxPolicy['mrServiceTd']): Finding {
@@ -98,13 +95,13 @@ function judgeServiceTd({ mrServiceTd }: TdReport, accepted: TdxPolicy['mrServic
   const unstated = `a TD 1.0 body states no ${name}`;
   return accepted === 'any' || accepted === 'zero-when-present'
     ? waived(`${unstated}, which the policy accepts`)
-    : refused('PRIVILEGE_LEVEL_MISMATCH', `${unstated}, which the policy pins`);
+    : violated('PRIVILEGE_LEVEL_MISMATCH', `${unstated}, which the policy pins`);
 }
 
 function judgeZeroOr(name: string, value: Uint8Array, accepted: 'zero' | TdxPolicy['mrSeam']): Finding {
   if (accepted !== 'zero') return judgeReference(name, value, accepted);
-  if (isZero(value)) return met(`${name} is zero`);
-  return refused('PRIVILEGE_LEVEL_MISMATCH', `${name} is ${toHex(value)}, the policy demands zero`);
+  if (isZero(value)) return kept(`${name} is zero`);
+  return violated('PRIVILEGE_LEVEL_MISMATCH', `${name} is ${toHex(value)}, the policy demands zero`);
 }
 
 /**
@@ -125,6 +122,6 @@ function checkMeasurement(report: TdReport, policy: TdxPolicy): Check {
     judgeReference('MROWNER', report.mrOwner, policy.mrOwner),
     judgeReference('MROWNERCONFIG', report.mrOwnerConfig, policy.mrOwnerConfig),
   ];
-  const named = firmware.kind === 'met' && started.some(({ kind }) => kind === 'met');
-  return conclude('cpu.measurement', [firmware, ...started, ...rest], named);
+  const named = firmware.kind === 'kept' && started.some(({ kind }) => kind === 'kept');
+  return conclude('cpu.measurement', 'cpu', [firmware, ...started, ...rest], named);
 }

@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from '../../bytes/bytes.ts';
 import { fail, pass, skip, type Check, type CheckId } from '../../checks.ts';
 import type { RefusalCode } from '../../errors.ts';
-import { nearestReference } from '../../policy/nearestReference.ts';
+import { conclude, judgeReference, violated, type Finding } from '../../policy/finding.ts';
 import type { Reference } from '../../policy/shapes.ts';
 import type { TpmPcrReferences, TpmPolicy } from '../../policy/tpm.ts';
 import type { VerifiedAk } from './ak.ts';
@@ -96,15 +96,6 @@ function checkIdentity(
   return pass(id, subject, `${key}${project}: ${rule}`);
 }
 
-/** One register against what is expected in it. */
-interface Comparison {
-  readonly code: 'OK' | 'MEASUREMENT_MISMATCH' | 'EVIDENCE_INCOMPLETE' | 'REFERENCE_VALUES_MISSING';
-  readonly reason: string;
-}
-
-/** Worst first: other software stays other software while a reference value elsewhere is missing. */
-const FAILURES = ['MEASUREMENT_MISMATCH', 'EVIDENCE_INCOMPLETE', 'REFERENCE_VALUES_MISSING'] as const;
-
 function checkPcrs({ pcrs, subject }: VerifiedTpmQuote, policy: TpmPolicy): Check {
   const id = 'cpu.measurement';
   if (policy.pcrs === 'any') {
@@ -113,36 +104,29 @@ function checkPcrs({ pcrs, subject }: VerifiedTpmQuote, policy: TpmPolicy): Chec
   }
   const { bank } = policy.pcrs;
   const values = pcrs.find(({ hash }) => hash === bank)?.values;
-  const compared = entriesOf(policy.pcrs).map(([index, references]) =>
-    compare(`PCR ${index} of ${bank}`, values?.get(index), references),
+  const findings = entriesOf(policy.pcrs).map(([index, references]) =>
+    judgeRegister(`PCR ${index} of ${bank}`, values?.get(index), references),
   );
-  for (const code of FAILURES) {
-    const failed = compared.filter((comparison) => comparison.code === code);
-    if (failed.length > 0) return fail(id, subject, code, failed.map(({ reason }) => reason).join('; '));
-  }
-  return pass(id, subject, compared.map(({ reason }) => reason).join('; '));
+  return conclude(id, subject, findings.toSorted(otherSoftwareFirst), true);
+}
+
+/** Other software stays other software while the quote leaves out another register. */
+function otherSoftwareFirst(a: Finding, b: Finding): number {
+  const isOther = (finding: Finding) =>
+    finding.kind === 'violated' && finding.code === 'MEASUREMENT_MISMATCH';
+  return Number(isOther(b)) - Number(isOther(a));
 }
 
 function entriesOf({ values }: TpmPcrReferences): readonly (readonly [number, readonly Reference[]])[] {
   return Object.entries(values).map(([index, references]) => [Number(index), references]);
 }
 
-function compare(
+function judgeRegister(
   register: string,
   value: Uint8Array | undefined,
   references: readonly Reference[],
-): Comparison {
-  if (!value) return { code: 'EVIDENCE_INCOMPLETE', reason: `the quote does not cover ${register}` };
-  const seen = toHex(value);
-  const known = references.find((reference) => reference.value === seen);
-  if (known) return { code: 'OK', reason: `${register} is ${known.name}` };
-  const nearest = nearestReference(seen, references);
-  if (!nearest) {
-    return {
-      code: 'REFERENCE_VALUES_MISSING',
-      reason: `no reference value for ${register}, which is ${seen}`,
-    };
-  }
-  const of = `nearest of ${references.length} is ${nearest.name}: ${nearest.value}`;
-  return { code: 'MEASUREMENT_MISMATCH', reason: `${register} is ${seen}; ${of}` };
+): Finding {
+  return value
+    ? judgeReference(register, value, references)
+    : violated('EVIDENCE_INCOMPLETE', `the quote does not cover ${register}`);
 }

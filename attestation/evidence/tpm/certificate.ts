@@ -2,11 +2,10 @@ import { fromHex, fromUtf8, isZero } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
 import { parseCertificate, type Certificate } from '../../x509/certificate.ts';
 import { decodeOid, readElement, readElements, readOnly, TAG, type DerElement } from '../../x509/der.ts';
+import { EXTENDED_KEY_USAGE, KEY_USAGE } from '../../x509/extensions.ts';
 
 /** An NV index of Azure holds 4096 bytes; no other known one holds more. */
 const MAX_PADDED_BYTES = 16 * 1024;
-const KEY_USAGE = '2.5.29.15';
-const EXTENDED_KEY_USAGE = '2.5.29.37';
 const SUBJECT_KEY_ID = '2.5.29.14';
 const AUTHORITY_KEY_ID = '2.5.29.35';
 export const SUBJECT_ALT_NAME = '2.5.29.17';

@@ -4,6 +4,7 @@ import type { CryptoProvider } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import { parseCertificate, type Certificate } from '../../x509/certificate.ts';
 import { spkiSha256, verifyChain, verifyIssued } from '../../x509/chain.ts';
+import type { ChainCache } from '../../x509/chainCache.ts';
 import {
   AK_PURPOSE,
   EK_PURPOSE,
@@ -32,6 +33,8 @@ export interface TpmChainOptions extends RevocationOptions {
   readonly anchors: readonly Anchor[];
   /** DER certificates of any issuer that may complete the chain, its root among them. */
   readonly certificates: readonly Uint8Array[];
+  /** Remembers signatures of certificates that were found good. */
+  readonly chainCache?: ChainCache | undefined;
 }
 
 /** A path that leads to a pinned root: what its first certificate says is the vendor's word. */
@@ -67,8 +70,8 @@ export async function verifyTpmChain(
   if (leaf.isCa)
     throw new Refusal('CERT_CHAIN_INVALID', `${leaf.subject} is an authority, not a key of a TPM`);
   for (const authority of path.slice(1)) checkAuthority(authority);
-  const { crypto, now } = options;
-  await verifyChain(path, { crypto, now, processedExtensions: [SUBJECT_ALT_NAME] });
+  const { crypto, now, chainCache } = options;
+  await verifyChain(path, { crypto, now, chainCache, processedExtensions: [SUBJECT_ALT_NAME] });
   const revocation = await checkRevocation(path, options);
   return { leaf, path, anchor, revocation };
 }

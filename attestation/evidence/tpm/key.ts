@@ -1,6 +1,6 @@
-import { concat, fromBase64Url, toHex } from '../../bytes/bytes.ts';
+import { concat, toHex } from '../../bytes/bytes.ts';
 import { Refusal } from '../../errors.ts';
-import { readElements, readOnly, TAG, type DerElement } from '../../x509/der.ts';
+import { decodeUnsigned, readElements, readOnly, TAG } from '../../x509/der.ts';
 import { curveOf, readAlgorithm } from '../../x509/signature.ts';
 
 /** Keys below this are within reach of a factoring effort; all clouds use 2048. */
@@ -49,8 +49,8 @@ function rsaKind(key: Uint8Array): PublicKeyKind {
   const elements = readElements(readOnly(key, TAG.sequence, 'RSA key').content, 'RSA key');
   const [n, e] = elements;
   if (!n || !e || elements.length !== 2) throw new Refusal('MALFORMED', 'RSA key is not two INTEGERs');
-  const modulus = unsigned(n, 'modulus');
-  const exponent = exponentOf(unsigned(e, 'exponent'));
+  const modulus = decodeUnsigned(n, 'modulus of the RSA key');
+  const exponent = exponentOf(decodeUnsigned(e, 'exponent of the RSA key'));
   const bits = 8 * modulus.length - Math.clz32(modulus[0] ?? 0) + 24;
   if (bits < MIN_RSA_BITS || bits > MAX_RSA_BITS || exponent < MIN_EXPONENT || exponent % 2 === 0) {
     throw new Refusal(
@@ -67,15 +67,6 @@ function exponentOf(bytes: Uint8Array): number {
     throw new Refusal('ALGORITHM_MISMATCH', `RSA exponent of ${bytes.length} bytes`);
   }
   return bytes.reduce((value, byte) => value * 256 + byte, 0);
-}
-
-/** Content of a positive INTEGER without its sign byte. */
-function unsigned({ tag, content }: DerElement, name: string): Uint8Array {
-  const [first = 0x80, second = 0x80] = content;
-  if (tag !== TAG.integer || first >= 0x80 || (first === 0 && second < 0x80)) {
-    throw new Refusal('MALFORMED', `${name} of the RSA key is no positive INTEGER in DER`);
-  }
-  return first === 0 ? content.subarray(1) : content;
 }
 
 /** DER SubjectPublicKeyInfo of an RSA key; `n` and `e` big endian. */
@@ -108,18 +99,6 @@ export function pointSpki(point: Uint8Array, curve: TpmCurve): Uint8Array {
     throw new Refusal('MALFORMED', `no uncompressed point on ${curve}: ${toHex(point.subarray(0, 256))}`);
   }
   return ecSpki(curve, point.subarray(1, 1 + size), point.subarray(1 + size));
-}
-
-/**
- * DER SubjectPublicKeyInfo of an RSA JWK (RFC 7518 section 6.3.1), as Azure's runtime claims carry `HCLAkPub`. Other
- * members of the key are the caller's to judge.
- */
-export function jwkRsaSpki(jwk: Readonly<Record<string, unknown>>): Uint8Array {
-  const { kty, n, e } = jwk;
-  if (kty !== 'RSA' || typeof n !== 'string' || typeof e !== 'string') {
-    throw new Refusal('MALFORMED', 'the JWK is no RSA key with n and e');
-  }
-  return rsaSpki(fromBase64Url(n), fromBase64Url(e));
 }
 
 function derInteger(bytes: Uint8Array): Uint8Array {

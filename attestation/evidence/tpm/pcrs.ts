@@ -1,14 +1,9 @@
 import { concat, equalBytes, toHex } from '../../bytes/bytes.ts';
 import type { CryptoProvider, HashName } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
+import type { PcrBank } from '../evidence.ts';
 import { HASH_BYTES } from './algorithms.ts';
 import type { PcrSelection, TpmsAttest } from './parse.ts';
-
-/** Values of one bank of platform configuration registers, by index. */
-export interface PcrBank {
-  readonly hash: HashName;
-  readonly values: ReadonlyMap<number, Uint8Array>;
-}
 
 /**
  * The values that the quote covers, and no others: whoever carries the evidence can add values of registers that the

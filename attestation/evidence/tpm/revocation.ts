@@ -2,7 +2,8 @@ import { equalBytes } from '../../bytes/bytes.ts';
 import type { CryptoProvider } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import type { Certificate } from '../../x509/certificate.ts';
-import { isInDate, isIssuedBy, parseCrls, serialKey, verifyCrl, type Crl } from '../../x509/crl.ts';
+import { isIssuedBy, parseCrls, verifyCrl, type Crl } from '../../x509/crl.ts';
+import { refuseRevoked, requireCurrentCrl, type IssuerCrls } from '../../x509/revocation.ts';
 
 const CRL_DISTRIBUTION_POINTS = '2.5.29.31';
 
@@ -39,7 +40,9 @@ export async function checkRevocation(
   for (const [i, certificate] of path.slice(0, -1).entries()) {
     const issuer = path[i + 1] ?? certificate;
     const isPublished = certificate.extensions.has(CRL_DISTRIBUTION_POINTS);
-    const found = lookUp(certificate, await listsOf(issuer, lists, options), options);
+    const crls = await crlsOf(issuer, lists, options.crypto);
+    refuseRevoked(crls, [certificate], options.now);
+    const found = requireCurrentCrl(crls, options.now);
     if (isPublished) published += 1;
     if (found) lookedUp += 1;
     if (isPublished && !found && options.revocation === 'required') {
@@ -49,16 +52,16 @@ export async function checkRevocation(
   return { published, lookedUp };
 }
 
-async function listsOf(
+async function crlsOf(
   issuer: Certificate,
   lists: readonly Crl[],
-  { crypto }: RevocationOptions,
-): Promise<readonly Crl[]> {
+  crypto: CryptoProvider,
+): Promise<IssuerCrls> {
   const own: Crl[] = [];
   for (const list of lists) {
     if (isIssuedBy(list, issuer) && (await isSignedBy(list, issuer, crypto))) own.push(list);
   }
-  return own;
+  return { issuer, lists: own.toSorted((a, b) => b.thisUpdate - a.thisUpdate) };
 }
 
 async function isSignedBy(list: Crl, issuer: Certificate, crypto: CryptoProvider): Promise<boolean> {
@@ -69,27 +72,4 @@ async function isSignedBy(list: Crl, issuer: Certificate, crypto: CryptoProvider
     if (error instanceof Refusal && error.code === 'SIGNATURE_INVALID') return false;
     throw error;
   }
-}
-
-/** A list made after the judged time counts only revocations that had happened by then. */
-function lookUp(certificate: Certificate, lists: readonly Crl[], { now }: RevocationOptions): boolean {
-  for (const list of lists) {
-    const since = list.revoked.get(serialKey(certificate.serial));
-    if (since === undefined || (list.thisUpdate > now && since > now)) continue;
-    const reason = `${certificate.subject} is revoked since ${isoTime(since)} by the CRL of ${isoTime(list.thisUpdate)}`;
-    throw new Refusal('CERT_REVOKED', reason);
-  }
-  const [newest] = lists.toSorted((a, b) => b.thisUpdate - a.thisUpdate);
-  if (newest && !lists.some((list) => isInDate(list, now))) {
-    const dates = `${isoTime(newest.thisUpdate)} to ${isoTime(newest.nextUpdate)}`;
-    throw new Refusal(
-      'CRL_EXPIRED',
-      `the CRL of ${newest.issuer} is in date from ${dates}, judged at ${isoTime(now)}`,
-    );
-  }
-  return newest !== undefined;
-}
-
-function isoTime(time: number): string {
-  return new Date(time).toISOString();
 }

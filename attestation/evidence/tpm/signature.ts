@@ -1,7 +1,7 @@
 import { ByteReader } from '../../bytes/reader.ts';
 import type { HashName } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
-import { readElements, readOnly, TAG, type DerElement } from '../../x509/der.ts';
+import { decodeUnsigned, readElements, readOnly, TAG } from '../../x509/der.ts';
 import { ALG, hexId, readHash, readSized } from './algorithms.ts';
 
 /** RSA of 4096 bits. */
@@ -42,32 +42,17 @@ function readSignature(reader: ByteReader, algorithm: number): TpmSignature {
   }
 }
 
-/** An RSASSA-PKCS1-v1_5 signature without any header, as Azure's tools write it. */
-export function rsaSignature(bytes: Uint8Array, hash: HashName): TpmSignature {
-  if (bytes.length === 0 || bytes.length > MAX_RSA_BYTES) {
-    throw new Refusal(
-      'MALFORMED',
-      `RSA signature of ${bytes.length} bytes, 1 to ${MAX_RSA_BYTES} are allowed`,
-    );
-  }
-  return { scheme: 'rsassa', hash, signature: bytes };
-}
-
 /** An ECDSA signature in DER (RFC 3279 section 2.2.3), as tools that wrap a TPM write it. */
 export function derEcdsaSignature(der: Uint8Array, hash: HashName): TpmSignature {
   const what = 'ECDSA signature';
   const [r, s, extra] = readElements(readOnly(der, TAG.sequence, what).content, what);
   if (!r || !s || extra) throw new Refusal('MALFORMED', 'ECDSA signature is not two INTEGERs');
-  return { scheme: 'ecdsa', hash, r: derScalar(r, 'R'), s: derScalar(s, 'S') };
-}
-
-/** A positive INTEGER of the fewest bytes (X.690 section 8.3.2). */
-function derScalar({ tag, content }: DerElement, name: string): Uint8Array {
-  const [first = 0x80, second = 0x80] = content;
-  if (tag !== TAG.integer || first >= 0x80 || (first === 0 && second < 0x80)) {
-    throw new Refusal('MALFORMED', `${name} of the ECDSA signature is no positive INTEGER in DER`);
-  }
-  return scalar(content, name);
+  return {
+    scheme: 'ecdsa',
+    hash,
+    r: scalar(decodeUnsigned(r, `R of the ${what}`), 'R'),
+    s: scalar(decodeUnsigned(s, `S of the ${what}`), 'S'),
+  };
 }
 
 function scalar(bytes: Uint8Array, name: string): Uint8Array {

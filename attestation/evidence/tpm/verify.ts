@@ -3,10 +3,11 @@ import { pass, type Check } from '../../checks.ts';
 import type { CryptoProvider, HashName, SignatureScheme } from '../../crypto/provider.ts';
 import { Refusal } from '../../errors.ts';
 import { atCheck } from '../../verdict/steps.ts';
+import type { PcrBank } from '../evidence.ts';
 import { ALG, HASH_BYTES, hexId } from './algorithms.ts';
 import { CURVE_BYTES, publicKeyKind, type PublicKeyKind, type TpmCurve } from './key.ts';
 import { parseTpmsAttest, type TpmsAttest } from './parse.ts';
-import { coveredPcrs, type PcrBank } from './pcrs.ts';
+import { coveredPcrs } from './pcrs.ts';
 import { checkAttestationAttributes, hierarchyOf, parseTpmtPublic, type Hierarchy } from './public.ts';
 import type { TpmSignature } from './signature.ts';
 

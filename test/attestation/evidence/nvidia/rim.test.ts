@@ -10,10 +10,9 @@ import { readPayload } from '../../../../attestation/evidence/nvidia/swid.ts';
 import { elementsOf, parseXml } from '../../../../attestation/evidence/nvidia/xml.ts';
 import { describeCorpus } from '../../../support/corpus.ts';
 import { CaseFolder, CORPUS, refusalCode, refusalOf } from './corpusCases.ts';
-import { propertyRuns } from '../../../support/runs.ts';
+import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 
 /** For property tests on a busy machine, milliseconds. */
-const MINUTE = 60_000;
 
 describeCorpus('verifyRim', CORPUS, (corpus) => {
   const options = (verifyAt: string, crypto = nodeCrypto) => ({
@@ -288,7 +287,7 @@ describeCorpus('verifyRim', CORPUS, (corpus) => {
       });
       await fc.assert(property, propertyRuns(125));
     },
-    MINUTE,
+    PROPERTY_TIMEOUT,
   );
 
   test(
@@ -313,7 +312,7 @@ describeCorpus('verifyRim', CORPUS, (corpus) => {
       );
       await fc.assert(property, propertyRuns(50));
     },
-    MINUTE,
+    PROPERTY_TIMEOUT,
   );
 });
 

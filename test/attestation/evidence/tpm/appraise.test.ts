@@ -91,7 +91,7 @@ describe('appraiseTpm', () => {
       'cpu.identity vtpm pass',
       'cpu.measurement vtpm pass',
     ]);
-    for (const part of ['PCR 4 of sha256 is image 1', 'PCR 7 of sha256 is keys 1']) {
+    for (const part of [`PCR 4 of sha256 ${PCR4} is image 1`, `PCR 7 of sha256 ${PCR7} is keys 1`]) {
       expect(checks[3]?.reason).toContain(part);
     }
   });

@@ -10,7 +10,6 @@ import { TPM_ANCHORS } from '../../../../attestation/evidence/tpm/anchors.ts';
 import { appraiseTpm, checkExtraData } from '../../../../attestation/evidence/tpm/appraise.ts';
 import { verifyEkCertificate } from '../../../../attestation/evidence/tpm/ek.ts';
 import { parseTpmsAttest } from '../../../../attestation/evidence/tpm/parse.ts';
-import { rsaSignature } from '../../../../attestation/evidence/tpm/signature.ts';
 import { verifyTpmQuote } from '../../../../attestation/evidence/tpm/verify.ts';
 import type { TpmPolicy } from '../../../../attestation/policy/tpm.ts';
 import { describeCorpus } from '../../../support/corpus.ts';
@@ -187,7 +186,7 @@ describeCorpus('TPM corpus', 'evidence/cpu', (root) => {
     const pcrs = Array.from({ length: 24 }, (_, i) => [i, values.slice(32 * i, 32 * i + 32)] as const);
     const evidence = {
       message: files.read('tpm_quote.msg'),
-      signature: rsaSignature(files.read('tpm_quote.sig'), 'sha256'),
+      signature: { scheme: 'rsassa', hash: 'sha256', signature: files.read('tpm_quote.sig') } as const,
       pcrs: [{ hash: 'sha256', values: new Map(pcrs) }] as const,
     };
     const quote = await verifyTpmQuote(evidence, spki, { crypto: nodeCrypto });

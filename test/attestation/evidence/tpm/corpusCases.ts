@@ -1,15 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decode } from 'cbor-x';
-import { fromHex } from '../../../../attestation/bytes/bytes.ts';
+import { fromBase64Url, fromHex } from '../../../../attestation/bytes/bytes.ts';
 import type { HashName } from '../../../../attestation/crypto/provider.ts';
 import { certificateSpki } from '../../../../attestation/evidence/tpm/certificate.ts';
-import { jwkRsaSpki, pointSpki } from '../../../../attestation/evidence/tpm/key.ts';
-import type { PcrBank } from '../../../../attestation/evidence/tpm/pcrs.ts';
+import { pointSpki, rsaSpki } from '../../../../attestation/evidence/tpm/key.ts';
+import type { PcrBank } from '../../../../attestation/evidence/evidence.ts';
 import {
   derEcdsaSignature,
   parseTpmtSignature,
-  rsaSignature,
   type TpmSignature,
 } from '../../../../attestation/evidence/tpm/signature.ts';
 import type { VouchedKey } from '../../../../attestation/evidence/tpm/ak.ts';
@@ -101,9 +100,10 @@ function timeOf({ verifyAt }: CaseJson): number {
 function hclKey(report: Uint8Array): VouchedKey {
   const size = new DataView(report.buffer, report.byteOffset).getUint32(0x4d0, true);
   const claims = JSON.parse(Buffer.from(report.subarray(0x4d4, 0x4d4 + size)).toString('utf8')) as {
-    keys: readonly ({ readonly kid: string } & Record<string, unknown>)[];
+    keys: readonly Readonly<Record<'kid' | 'n' | 'e', string>>[];
   };
-  return { spki: jwkRsaSpki(claims.keys.find(({ kid }) => kid === 'HCLAkPub')!), source: 'HCLAkPub' };
+  const { n, e } = claims.keys.find(({ kid }) => kid === 'HCLAkPub')!;
+  return { spki: rsaSpki(fromBase64Url(n), fromBase64Url(e)), source: 'HCLAkPub' };
 }
 
 export function azureCase(root: string, id: string): QuoteCase {
@@ -114,7 +114,7 @@ export function azureCase(root: string, id: string): QuoteCase {
   return {
     id: `azure/${id}`,
     message: files.read('tpm_quote.msg'),
-    signature: rsaSignature(files.read('tpm_quote.sig'), 'sha256'),
+    signature: { scheme: 'rsassa', hash: 'sha256', signature: files.read('tpm_quote.sig') },
     pcrs: files.pcrs('pcrs.json'),
     akSpki: vouched.spki,
     certificates: [...leaf, ...files.pem('ak_intermediates.pem')],

@@ -1,11 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { concat } from '../../../../attestation/bytes/bytes.ts';
-import {
-  derEcdsaSignature,
-  parseTpmtSignature,
-  rsaSignature,
-} from '../../../../attestation/evidence/tpm/signature.ts';
+import { derEcdsaSignature, parseTpmtSignature } from '../../../../attestation/evidence/tpm/signature.ts';
 import { refusalOf } from '../../../support/refusal.ts';
 import { propertyRuns } from '../../../support/runs.ts';
 import { der, flipped, integer, sized, u16 } from '../../../support/tpmAuthority.ts';
@@ -75,16 +71,6 @@ describe('parseTpmtSignature', () => {
       }),
       propertyRuns(500),
     );
-  });
-});
-
-describe('rsaSignature', () => {
-  test('is of RSASSA with the hash that the caller names', () => {
-    expect(rsaSignature(BYTES, 'sha256')).toEqual({ scheme: 'rsassa', hash: 'sha256', signature: BYTES });
-  });
-
-  test.each([0, 513])('refuses %i bytes', (length) => {
-    expect(refusalOf(() => rsaSignature(new Uint8Array(length), 'sha256'))?.code).toBe('MALFORMED');
   });
 });
 

@@ -4,12 +4,8 @@ import { toHex } from '../../../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../../../attestation/crypto/node.ts';
 import { portableCrypto } from '../../../../attestation/crypto/portable.ts';
 import type { HashName } from '../../../../attestation/crypto/provider.ts';
-import type { PcrBank } from '../../../../attestation/evidence/tpm/pcrs.ts';
-import {
-  derEcdsaSignature,
-  parseTpmtSignature,
-  rsaSignature,
-} from '../../../../attestation/evidence/tpm/signature.ts';
+import type { PcrBank } from '../../../../attestation/evidence/evidence.ts';
+import { derEcdsaSignature, parseTpmtSignature } from '../../../../attestation/evidence/tpm/signature.ts';
 import { verifyTpmQuote, type TpmQuoteEvidence } from '../../../../attestation/evidence/tpm/verify.ts';
 import { refusalOf, refusalOfAsync } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
@@ -89,7 +85,11 @@ describe('verifyTpmQuote', () => {
 
   test('raw RSA and DER ECDSA forms verify as well', async () => {
     const message = encodeAttest();
-    const bare = { message, signature: rsaSignature(await signRaw(message, rsa), 'sha256'), pcrs: PCRS };
+    const bare = {
+      message,
+      signature: { scheme: 'rsassa', hash: 'sha256', signature: await signRaw(message, rsa) } as const,
+      pcrs: PCRS,
+    };
     expect(await refusalFor(bare, rsa)).toBeUndefined();
     const raw = await signRaw(message, p256, ECDSA);
     const scalar = (bytes: Uint8Array) => integer(BigInt(`0x${toHex(bytes)}`));
