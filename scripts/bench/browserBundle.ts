@@ -5,6 +5,15 @@ import { figure, type Figure } from './figure.ts';
 
 const DOOR = fileURLToPath(new URL('../../attestation/index.ts', import.meta.url));
 const ENTRY = 'verifier.js';
+/** As a page would have it: minified modules. */
+export const PAGE_BUILD = {
+  bundle: true,
+  minify: true,
+  format: 'esm',
+  platform: 'browser',
+  outdir: '/',
+  write: false,
+} as const;
 
 /** How much a page loads for the verifier: with its code split, and as one file. */
 export async function bundleFigures(): Promise<readonly Figure[]> {
@@ -27,15 +36,10 @@ interface Bundle {
 async function bundle(splitting: boolean): Promise<Bundle> {
   const { outputFiles, metafile } = await build({
     entryPoints: { verifier: DOOR },
-    bundle: true,
+    ...PAGE_BUILD,
     splitting,
-    minify: true,
-    format: 'esm',
-    platform: 'browser',
-    outdir: '/',
     absWorkingDir: '/',
     metafile: true,
-    write: false,
   });
   return { files: new Map(outputFiles.map(({ path, contents }) => [path.slice(1), contents])), metafile };
 }

@@ -1,15 +1,14 @@
-import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import { chromium } from 'playwright-core';
 import type { GpuCase } from '../corpus/gpu/case.ts';
+import { PAGE_BUILD } from './browserBundle.ts';
 import { travellingCase } from './browserCase.ts';
 import type * as inPage from './browserPage.ts';
+import { hasChromium, launchChromium } from './chromium.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
 const ENTRY = fileURLToPath(new URL('browserPage.ts', import.meta.url));
 const REPEATS = 20;
 
@@ -18,7 +17,7 @@ export async function measureInBrowser(
   gpuCase: GpuCase,
   rounds: number,
 ): Promise<readonly inPage.PageTimes[] | undefined> {
-  if (!existsSync(CHROMIUM)) return undefined;
+  if (!hasChromium()) return undefined;
   const site = await startSite();
   try {
     const text = travellingCase(gpuCase);
@@ -31,10 +30,7 @@ export async function measureInBrowser(
 }
 
 async function measureOnce(url: string, text: string): Promise<inPage.PageTimes> {
-  const browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-  });
+  const browser = await launchChromium();
   try {
     const page = await browser.newPage();
     await page.goto(url);
@@ -63,17 +59,8 @@ async function startSite(): Promise<{ readonly url: string; readonly stop: () =>
   return { url: `http://127.0.0.1:${port}`, stop: () => server.close() };
 }
 
-/** As a page would have it: minified modules, what is loaded late apart. */
+/** What is loaded late is apart. */
 async function pageFiles(): Promise<ReadonlyMap<string, string>> {
-  const { outputFiles } = await build({
-    entryPoints: [ENTRY],
-    bundle: true,
-    splitting: true,
-    minify: true,
-    format: 'esm',
-    platform: 'browser',
-    outdir: '/',
-    write: false,
-  });
+  const { outputFiles } = await build({ ...PAGE_BUILD, entryPoints: [ENTRY], splitting: true });
   return new Map(outputFiles.map(({ path, text }) => [basename(path), text]));
 }

@@ -6,6 +6,7 @@ import { createChainCache, type ChainCache } from '../../attestation/x509/chainC
 import { bareSignatures } from './bareSignatures.ts';
 import { snpEvidence, tdxEvidence } from './evidence.ts';
 import { median } from './measure.ts';
+import { measureMemory, type MemoryUse } from './memory.ts';
 import { installPeers, phalaVerifier, tinfoilVerifier } from './peers.ts';
 
 /** One verifier against its peer: medians in milliseconds. */
@@ -55,10 +56,10 @@ export async function compareVerifiers(rounds: number): Promise<readonly Verifie
   ];
 }
 
-/** Resident memory after a tenth of so many verifications and after all, bytes. */
+/** Memory after a tenth of so many verifications and after all. */
 export async function watchMemory(
   verifications: number,
-): Promise<{ readonly early: number; readonly late: number } | undefined> {
+): Promise<{ readonly early: MemoryUse; readonly late: MemoryUse } | undefined> {
   const tdx = tdxEvidence();
   if (!tdx) return undefined;
   const quote = tdx.files.need('quote.bin');
@@ -66,10 +67,11 @@ export async function watchMemory(
   const crypto = createNodeCrypto(16);
   const run = async (count: number) => {
     for (let i = 0; i < count; i++) await verifyTdx(quote, { ...tdx.context, crypto, chainCache: cache });
-    return process.memoryUsage().rss;
+    return measureMemory();
   };
-  const early = await run(Math.ceil(verifications / 10));
-  return { early, late: await run(verifications - Math.ceil(verifications / 10)) };
+  const first = Math.ceil(verifications / 10);
+  const early = await run(first);
+  return { early, late: await run(verifications - first) };
 }
 
 const WARM_UP = 100;

@@ -1,19 +1,14 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { build } from 'esbuild';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { expect, test } from '@jest/globals';
 import { toBase64 } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import type { CorpusCase } from '../../scripts/corpus/case.ts';
 import { judgeCase } from '../../scripts/corpus/judge.ts';
 import { loadCases } from '../../scripts/corpus/load.ts';
+import { inChromium } from '../support/browserPage.ts';
 import { describeCorpus } from '../support/corpus.ts';
 
 // The verifier in a real browser says of every case what it says in Node.
 
-const CHROMIUM = '/usr/bin/chromium';
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** What the page is given: the judge of cases, and what makes bytes of text. */
 const ENTRY = `
   export { judgeCase } from './scripts/corpus/judge.ts';
@@ -37,54 +32,30 @@ function portable({ files, authorities, ...rest }: CorpusCase) {
 }
 
 describeCorpus('the CPU corpus in Chromium', 'evidence/cpu', (folder) => {
-  if (!existsSync(CHROMIUM)) {
-    test.skip('skipped: no chromium', () => undefined);
-    return;
-  }
-  let browser: Browser;
-  let page: Page;
-
-  beforeAll(async () => {
-    const stdin = { contents: ENTRY, resolveDir: ROOT, loader: 'ts' } as const;
-    const options = { bundle: true, format: 'iife', platform: 'browser', write: false } as const;
-    const built = await build({ stdin, globalName: 'corpus', ...options });
-    browser = await chromium.launch({
-      executablePath: CHROMIUM,
-      args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--no-first-run'],
-    });
-    page = await browser.newPage();
-    // WebCrypto needs a secure context; nothing is fetched from it.
-    await page.route('https://page.example/', (route) => route.fulfill({ body: '<!doctype html>' }));
-    await page.goto('https://page.example/');
-    await page.addScriptTag({ content: built.outputFiles[0]!.text });
-  }, 60_000);
-
-  afterAll(async () => {
-    await browser.close();
+  inChromium(ENTRY, (page) => {
+    test('every case has the codes of Node', async () => {
+      for (const corpusCase of loadCases(folder)) {
+        const outcomes = await page().evaluate(async ({ files, authorities, ...rest }) => {
+          const { door } = globalThis as unknown as { readonly door: Door };
+          const whole = {
+            ...rest,
+            files: files.map(({ base64, ...file }) => ({ ...file, bytes: door.fromBase64(base64) })),
+            authorities: authorities.map((base64) => door.fromBase64(base64)),
+          };
+          const judged = await door.judgeCase(whole, door.portableCrypto);
+          return judged.map(({ outcome, agrees }) => ({
+            codes: outcome.codes,
+            reason: outcome.reason,
+            agrees,
+          }));
+        }, portable(corpusCase));
+        const judged = await judgeCase(corpusCase, nodeCrypto);
+        const { id } = corpusCase;
+        expect({ id, outcomes }).toEqual({
+          id,
+          outcomes: judged.map(({ outcome, agrees }) => ({ ...outcome, agrees })),
+        });
+      }
+    }, 90_000);
   });
-
-  test('every case has the codes of Node', async () => {
-    for (const corpusCase of loadCases(folder)) {
-      const outcomes = await page.evaluate(async ({ files, authorities, ...rest }) => {
-        const door = (globalThis as unknown as { readonly corpus: Door }).corpus;
-        const whole = {
-          ...rest,
-          files: files.map(({ base64, ...file }) => ({ ...file, bytes: door.fromBase64(base64) })),
-          authorities: authorities.map((base64) => door.fromBase64(base64)),
-        };
-        const judged = await door.judgeCase(whole, door.portableCrypto);
-        return judged.map(({ outcome, agrees }) => ({
-          codes: outcome.codes,
-          reason: outcome.reason,
-          agrees,
-        }));
-      }, portable(corpusCase));
-      const judged = await judgeCase(corpusCase, nodeCrypto);
-      const { id } = corpusCase;
-      expect({ id, outcomes }).toEqual({
-        id,
-        outcomes: judged.map(({ outcome, agrees }) => ({ ...outcome, agrees })),
-      });
-    }
-  }, 90_000);
 });

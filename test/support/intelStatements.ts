@@ -11,15 +11,12 @@ import {
 import type { Anchor } from '../../attestation/anchors.ts';
 import { concat, fromHex, toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import type { SignedJson } from '../../attestation/collateral.ts';
-import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { SGX_EXTENSION } from '../../attestation/evidence/dcap/pck.ts';
+import { CA_USAGE, spkiSha256Of, VALIDITY } from './mintedAuthority.ts';
 
 const { subtle } = webcrypto;
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' };
 const ES256 = { name: 'ECDSA', hash: 'SHA-256' };
-const NOT_BEFORE = new Date('2025-01-01T00:00:00Z');
-const NOT_AFTER = new Date('2035-01-01T00:00:00Z');
-const CA_USAGE = (KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign) as KeyUsageFlags;
 const LEAF_USAGE = (KeyUsageFlags.digitalSignature | KeyUsageFlags.nonRepudiation) as KeyUsageFlags;
 
 /** An instant at which everything minted here is in date. */
@@ -73,13 +70,13 @@ export async function mintRoot(
   const keys = await generateP256();
   const self = { name, keys, der: new Uint8Array() };
   const der = await issueCertificate(self, { subject: name, serialNumber: '01', keys, isCa: true });
-  const spki = new Uint8Array(await subtle.exportKey('spki', keys.publicKey));
-  const spkiSha256 = toHex(nodeCrypto.hash('sha256', spki));
+  const spkiSha256 = await spkiSha256Of(keys);
   return { name, keys, der, anchor: { role: 'intel-sgx-root', name, spkiSha256, simulated: true } };
 }
 
 export async function issueCertificate(issuer: Issuer, options: CertificateOptions): Promise<Uint8Array> {
-  const { subject, serialNumber, isCa = false, notBefore = NOT_BEFORE, notAfter = NOT_AFTER } = options;
+  const { subject, serialNumber, isCa = false } = options;
+  const { notBefore = VALIDITY.notBefore, notAfter = VALIDITY.notAfter } = options;
   const { publicKey } = options.keys ?? (await generateP256());
   const certificate = await X509CertificateGenerator.create({
     subject,

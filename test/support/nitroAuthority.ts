@@ -8,15 +8,14 @@ import {
 } from '@peculiar/x509';
 import { encode } from 'cborg';
 import type { Anchor } from '../../attestation/anchors.ts';
-import { concat, toHex } from '../../attestation/bytes/bytes.ts';
+import { concat } from '../../attestation/bytes/bytes.ts';
 import { sigStructure } from '../../attestation/cose/sign1.ts';
-import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { CA_USAGE, spkiSha256Of } from './mintedAuthority.ts';
 
 const { subtle } = webcrypto;
 const P384 = { name: 'ECDSA', namedCurve: 'P-384' };
 const ES384 = { name: 'ECDSA', hash: 'SHA-384' };
 const HOUR = 60 * 60 * 1000;
-const CA_USAGE = (KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign) as KeyUsageFlags;
 
 /** The judged time, and the time of every document minted here. */
 export const NOW = Date.parse('2026-06-01T12:00:00Z');
@@ -99,14 +98,13 @@ export async function mintNitroAuthority(): Promise<NitroAuthority> {
     notAfter: new Date('2050-01-01T00:00:00Z'),
   });
   const [intermediate, leaf] = await Promise.all([issueIntermediate(), issueLeaf()]);
-  const spki = new Uint8Array(await subtle.exportKey('spki', rootKeys!.publicKey));
   const sign = (payload: Uint8Array, envelope: Envelope = {}) =>
     seal(payload, { keys: moduleKeys!, ...envelope });
   return {
     anchor: {
       role: 'aws-nitro',
       name: 'minted',
-      spkiSha256: toHex(nodeCrypto.hash('sha256', spki)),
+      spkiSha256: await spkiSha256Of(rootKeys!),
       simulated: true,
     },
     root,

@@ -13,6 +13,7 @@ import type {
   TpmEvidence,
 } from '../../attestation/evidence/evidence.ts';
 import type { AzurePolicy } from '../../attestation/policy/azure.ts';
+import type { CpuPolicy } from '../../attestation/policy/cpu.ts';
 import type { NitroTpmPolicy } from '../../attestation/policy/nitro.ts';
 import type { SnpPolicy } from '../../attestation/policy/snp.ts';
 import type { TdxPolicy } from '../../attestation/policy/tdx.ts';
@@ -267,13 +268,29 @@ export interface AzureMachine<Evidence extends AzureSnpEvidence | AzureTdxEviden
   readonly bootLog: Uint8Array;
 }
 
+/** What a VM on Azure has of the machine below its paravisor, and of the authority of its virtual TPM. */
+function belowParavisor(
+  { anchors, collateral, now }: MintedPlatform,
+  authority: tpm.TpmAuthority,
+  platform: Partial<CpuPolicy>,
+) {
+  return {
+    authority,
+    cpu: { ...NO_PLATFORM, ...platform },
+    anchors: [...anchors, { ...authority.anchor, simulated: false }],
+    collateral,
+    now,
+    bootLog: PCR_LOG,
+  };
+}
+
 export async function mintAzureSnp(): Promise<AzureMachine<AzureSnpEvidence>> {
   const [machine, authority, keys] = await Promise.all([
     mintSnp(),
     vtpmAuthorities['azure-vtpm'](),
     tpm.generateRsa(),
   ]);
-  const { certificates, anchors, collateral, now } = machine;
+  const { certificates } = machine;
   const collect = async (userData: Uint8Array, changes: AzureChanges = {}) => {
     const { text, reportData } = await claim({ keys, userData, ...changes });
     const hardwareReport = await machine.report(reportData, changes.edit);
@@ -283,15 +300,10 @@ export async function mintAzureSnp(): Promise<AzureMachine<AzureSnpEvidence>> {
   };
   const policy = { claims: CLAIMS_POLICY, snp: machine.policy, tpm: TPM_POLICY };
   return {
+    ...belowParavisor(machine, authority, { 'azure-snp': policy }),
     keys,
-    authority,
     collect,
     collectCpu: collect,
-    cpu: { ...NO_PLATFORM, 'azure-snp': policy },
-    anchors: [...anchors, { ...authority.anchor, simulated: false }],
-    collateral,
-    now,
-    bootLog: PCR_LOG,
   };
 }
 
@@ -301,7 +313,6 @@ export async function mintAzureTdx(ppid?: Uint8Array): Promise<AzureMachine<Azur
     vtpmAuthorities['azure-vtpm'](),
     tpm.generateRsa(),
   ]);
-  const { anchors, collateral, now } = machine;
   const collect = async (userData: Uint8Array, changes: AzureChanges = {}) => {
     const { text, reportData } = await claim({ keys, userData, ...changes });
     const report = mintHclReport({ platform: 'tdx', claims: text, padding: new Uint8Array() });
@@ -310,15 +321,10 @@ export async function mintAzureTdx(ppid?: Uint8Array): Promise<AzureMachine<Azur
   };
   const policy = { claims: CLAIMS_POLICY, tdx: machine.policy, tpm: TPM_POLICY };
   return {
+    ...belowParavisor(machine, authority, { 'azure-tdx': policy }),
     keys,
-    authority,
     collect,
     collectCpu: collect,
-    cpu: { ...NO_PLATFORM, 'azure-tdx': policy },
-    anchors: [...anchors, { ...authority.anchor, simulated: false }],
-    collateral,
-    now,
-    bootLog: PCR_LOG,
   };
 }
 

@@ -3,15 +3,13 @@ import { webcrypto } from 'node:crypto';
 import {
   BasicConstraintsExtension,
   Extension,
-  KeyUsageFlags,
   KeyUsagesExtension,
   X509CertificateGenerator,
   X509CrlGenerator,
 } from '@peculiar/x509';
-import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { toHex } from '../../attestation/bytes/bytes.ts';
 import type { SnpAnchor } from '../../attestation/evidence/snp/anchors.ts';
 import type { SnpProduct } from '../../attestation/evidence/snp/product.ts';
+import { CA_USAGE, spkiSha256Of, VALIDITY } from './mintedAuthority.ts';
 
 const { subtle } = webcrypto;
 /** RSA-2048 where AMD has RSA-4096: minted for every run of the tests. */
@@ -22,8 +20,6 @@ const RSA = {
   publicExponent: Uint8Array.of(1, 0, 1),
 };
 const PSS = { name: 'RSA-PSS', hash: 'SHA-384', saltLength: 48 };
-const NOT_BEFORE = new Date('2025-01-01T00:00:00Z');
-const NOT_AFTER = new Date('2035-01-01T00:00:00Z');
 const AMD_ARC = '1.3.6.1.4.1.3704.1.';
 
 /** An instant at which everything minted here is in date. */
@@ -87,8 +83,7 @@ export async function mintAuthority(product: SnpProduct = 'genoa'): Promise<SnpA
   const [arkKeys, askKeys] = await Promise.all([generateRsa(), generateRsa()]);
   const ark = await issueCa('CN=ARK-Minted', arkKeys, 'CN=ARK-Minted', arkKeys, '010000');
   const ask = await issueCa('CN=SEV-Minted', askKeys, 'CN=ARK-Minted', arkKeys, ASK_SERIAL);
-  const spki = new Uint8Array(await subtle.exportKey('spki', arkKeys.publicKey));
-  const spkiSha256 = toHex(nodeCrypto.hash('sha256', spki));
+  const spkiSha256 = await spkiSha256Of(arkKeys);
   return {
     ark,
     ask,
@@ -103,17 +98,18 @@ function generateRsa(): Promise<Keys> {
 }
 
 async function issueCa(subject: string, keys: Keys, issuer: string, signer: Keys, serialNumber: string) {
-  const usage = (KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign) as KeyUsageFlags;
   const certificate = await X509CertificateGenerator.create({
     subject,
     issuer,
     serialNumber,
-    notBefore: NOT_BEFORE,
-    notAfter: NOT_AFTER,
+    ...VALIDITY,
     publicKey: keys.publicKey,
     signingKey: signer.privateKey,
     signingAlgorithm: PSS,
-    extensions: [new BasicConstraintsExtension(true, undefined, true), new KeyUsagesExtension(usage, true)],
+    extensions: [
+      new BasicConstraintsExtension(true, undefined, true),
+      new KeyUsagesExtension(CA_USAGE, true),
+    ],
   });
   return new Uint8Array(certificate.rawData);
 }
@@ -124,8 +120,8 @@ async function issueVek(keys: Keys, askKeys: Keys, options: VekOptions = {}): Pr
     subject: 'CN=SEV-VCEK',
     issuer: 'CN=SEV-Minted',
     serialNumber: '00',
-    notBefore: NOT_BEFORE,
-    notAfter: options.notAfter ?? NOT_AFTER,
+    ...VALIDITY,
+    ...(options.notAfter && { notAfter: options.notAfter }),
     publicKey: keys.publicKey,
     signingKey: askKeys.privateKey,
     signingAlgorithm: PSS,

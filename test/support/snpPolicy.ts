@@ -1,39 +1,5 @@
 import type { SnpPolicy } from '../../attestation/policy/snp.ts';
+import { CORPUS_SNP } from '../../scripts/corpus/cpu/policy.ts';
 
 /** Accepts whatever verifies: every member is as loose as the schema allows. */
-export const LAX_SNP_POLICY: SnpPolicy = {
-  products: ['milan', 'genoa', 'turin'],
-  endorsementKeys: ['vcek', 'vlek'],
-  chipIds: 'any',
-  cspIds: 'any',
-  debug: 'accepted',
-  migration: 'accepted',
-  migrationAgents: 'any',
-  minimumAbi: 'any',
-  smt: 'accepted',
-  singleSocket: 'any',
-  cxl: 'accepted',
-  memoryAes256Xts: 'any',
-  rapl: 'any',
-  ciphertextHiding: 'any',
-  pageSwap: 'any',
-  platformInfo: {
-    smt: 'any',
-    tsme: 'any',
-    ecc: 'any',
-    aliasCheckComplete: 'any',
-    iommuWriteSafe: 'any',
-    tio: 'any',
-  },
-  vmpls: [0, 1, 2, 3],
-  minimumTcb: { reported: 'any', committed: 'any', launch: 'any' },
-  minimumFirmware: 'any',
-  requiredMitigations: { launch: 'any', current: 'any' },
-  measurements: 'any',
-  hostData: 'any',
-  idBlock: 'any',
-  familyIds: 'any',
-  imageIds: 'any',
-  minimumGuestSvn: 'any',
-  revocation: 'when-present',
-};
+export const LAX_SNP_POLICY: SnpPolicy = { ...CORPUS_SNP, debug: 'accepted' };

@@ -10,14 +10,13 @@ import {
   X509CrlGenerator,
 } from '@peculiar/x509';
 import type { Anchor, AnchorRole } from '../../attestation/anchors.ts';
-import { concat, fromHex, toHex, utf8 } from '../../attestation/bytes/bytes.ts';
+import { concat, fromHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import type { HashName } from '../../attestation/crypto/provider.ts';
-import type { PcrBank } from '../../attestation/evidence/tpm/pcrs.ts';
+import type { PcrBank } from '../../attestation/evidence/evidence.ts';
+import { spkiSha256Of, VALIDITY } from './mintedAuthority.ts';
 
 const { subtle } = webcrypto;
-const NOT_BEFORE = new Date('2025-01-01T00:00:00Z');
-const NOT_AFTER = new Date('2035-01-01T00:00:00Z');
 const RSA = { hash: 'SHA-256', publicExponent: Uint8Array.of(1, 0, 1) };
 const CA_SIGNING = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
 const WEB_HASH = { sha1: 'SHA-1', sha256: 'SHA-256', sha384: 'SHA-384', sha512: 'SHA-512' } as const;
@@ -304,8 +303,8 @@ export async function issue(issuing: Issuing): Promise<Uint8Array> {
     subject: issuing.subject,
     issuer: issuing.issuer,
     serialNumber: issuing.serialNumber ?? '0a',
-    notBefore: issuing.notBefore ?? NOT_BEFORE,
-    notAfter: issuing.notAfter ?? NOT_AFTER,
+    notBefore: issuing.notBefore ?? VALIDITY.notBefore,
+    notAfter: issuing.notAfter ?? VALIDITY.notAfter,
     publicKey: issuing.subjectKeys.publicKey,
     signingKey: issuing.signer.privateKey,
     signingAlgorithm: issuing.signingAlgorithm ?? CA_SIGNING,
@@ -375,7 +374,7 @@ export async function mintTpmAuthority(role: AnchorRole = 'azure-vtpm'): Promise
   const base = { issuer: ROOT_NAME, signer: rootKeys, extensions: CA_EXTENSIONS };
   const root = await issue({ ...base, subject: ROOT_NAME, subjectKeys: rootKeys, serialNumber: '01' });
   const ca = await issue({ ...base, subject: CA_NAME, subjectKeys: caKeys, serialNumber: '02' });
-  const spkiSha256 = toHex(nodeCrypto.hash('sha256', await spkiOf(rootKeys)));
+  const spkiSha256 = await spkiSha256Of(rootKeys);
   const leaf = { subject: 'CN=minted', issuer: CA_NAME, signer: caKeys, extensions: AK_EXTENSIONS };
   return {
     rootKeys,
