@@ -21,7 +21,6 @@ const SCHEME_NAMES: ReadonlyMap<number, string> = new Map([
   [ALG.ecdsa, 'ECDSA'],
   [ALG.ecdaa, 'ECDAA'],
 ]);
-const SIGNATURE_NAMES = { rsassa: 'RSASSA-PKCS1-v1_5', rsapss: 'RSASSA-PSS', ecdsa: 'ECDSA' } as const;
 /** How a TPMS_ATTEST begins; a TPM2B_ATTEST has two bytes before it. */
 const MAGIC_START = 0xff;
 /** A TPMT_PUBLIC begins with one of these types; in a TPM2B_PUBLIC they stand behind the size. */
@@ -63,7 +62,7 @@ export function tpmSignatureSections(bytes: Uint8Array, title = 'signature'): re
           ['S', toHex(signature.s)],
         ]
       : [['value', toHex(signature.signature)]];
-  return [{ title, rows: [['scheme', `${SIGNATURE_NAMES[scheme]} with ${hash}`], ...value] }];
+  return [{ title, rows: [['scheme', `${schemeName(ALG[scheme])} with ${hash}`], ...value] }];
 }
 
 /** A TPMT_PUBLIC, or a TPM2B_PUBLIC around it. */
@@ -86,9 +85,13 @@ export function tpmPublicSections(bytes: Uint8Array): readonly Section[] {
   ];
 }
 
+function schemeName(algorithm: number): string {
+  return SCHEME_NAMES.get(algorithm) ?? hexId(algorithm);
+}
+
 function schemeText({ scheme }: TpmPublic): string {
   if (!scheme) return 'any';
-  const name = SCHEME_NAMES.get(scheme.algorithm) ?? hexId(scheme.algorithm);
+  const name = schemeName(scheme.algorithm);
   return scheme.hash ? `${name} with ${scheme.hash}` : name;
 }
 

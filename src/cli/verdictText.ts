@@ -1,10 +1,11 @@
 import { CHECKS, type Check } from '../../attestation/checks.ts';
 import { REFUSALS, type RefusalCode } from '../../attestation/errors.ts';
-import { isWarning, type Decision, type Verdict } from '../../attestation/verdict/verdict.ts';
+import { isWarning, type Decision } from '../../attestation/verdict/verdict.ts';
+import type { AnchoredVerdict } from './extraAnchors.ts';
 import { printable, wrap, type Terminal } from './terminal.ts';
 
 /** What is shown of a verdict, whatever was judged. */
-export type ShownVerdict = Omit<Verdict, 'version'>;
+export type ShownVerdict = Omit<AnchoredVerdict, 'version'>;
 
 export interface VerdictStyle {
   /** Give the reason of checks that passed, too. */
@@ -26,7 +27,7 @@ export function printVerdict(terminal: Terminal, verdict: ShownVerdict, style: V
     terminal.line();
   }
   printLimits(terminal, limits);
-  printSimulated(terminal, verdict);
+  printBadges(terminal, verdict);
   printDecision(terminal, verdict);
 }
 
@@ -99,7 +100,22 @@ function printLimits(terminal: Terminal, limits: readonly Check[]): void {
   terminal.line();
 }
 
-export function printSimulated(terminal: Terminal, { simulated }: ShownVerdict): void {
+/** What no verdict may be read without: it stands above the decision wherever one is shown. */
+export function printBadges(terminal: Terminal, verdict: ShownVerdict): void {
+  printSimulated(terminal, verdict);
+  printExtraAnchors(terminal, verdict);
+}
+
+function printExtraAnchors(terminal: Terminal, { extraAnchors = [] }: ShownVerdict): void {
+  const { c } = terminal;
+  const badge = c.yellow(c.inverse(c.bold(' EXTRA ANCHOR ')));
+  for (const anchor of extraAnchors) {
+    terminal.line(`${badge} ${c.yellow(`${printable(anchor)}:`)}`);
+    terminal.line(`  ${c.yellow('you named this key; it is not one of the published roots')}`);
+  }
+}
+
+function printSimulated(terminal: Terminal, { simulated }: ShownVerdict): void {
   if (simulated.length === 0) return;
   const { c } = terminal;
   const badge = c.yellow(c.inverse(c.bold(' SIMULATED ')));

@@ -2,26 +2,23 @@ import type { Command } from 'commander';
 import { appraiseBundle, appraiseEvidence, appraiseReceipt } from '../../attestation/appraise.ts';
 import { mergeCollateral, NO_COLLATERAL } from '../../attestation/collateral.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
-import { toEar } from '../../attestation/verdict/ear.ts';
-import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { fetchAttestation, freshNonce, parseAttestation } from '../client/attestation.ts';
 import { serviceAt } from '../client/http.ts';
 import { newCommand, EXIT_HELP } from './command.ts';
 import { exchangeOf, nonceOf, timeOf, type ExchangeFlags } from './exchangeFiles.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
+import { earOf, sayAnchors, type AnchoredVerdict } from './extraAnchors.ts';
 import { isFolder, readInput } from './files.ts';
-import { addJudgingOptions, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
+import { addJudgingOptions, anchorsOf, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
 import { KIND_NAMES, kindOf } from './material.ts';
 import { receiptRows, type Row } from './receiptText.ts';
 import { savedExchange } from './saved.ts';
 import { printable, stdout, wrap } from './terminal.ts';
 import { printVerdict } from './verdictText.ts';
 import { unfit } from './verifyUnfit.ts';
-import { packageVersion } from './version.ts';
 
 interface VerifyFlags extends JudgingFlags, ExchangeFlags {
   readonly at?: string;
@@ -36,7 +33,7 @@ interface VerifyFlags extends JudgingFlags, ExchangeFlags {
 interface Judged {
   /** Such as `bundle answer.cbor`. */
   readonly input: string;
-  readonly verdict: Verdict;
+  readonly verdict: AnchoredVerdict;
   readonly claims?: ReceiptClaims | undefined;
   /** What would make the verdict say more. */
   readonly hints: readonly string[];
@@ -53,6 +50,10 @@ const EXAMPLES = [
     'vouchsafe verify https://inference.example --policy policy.json',
   ],
   ['as it was on a day', 'vouchsafe verify bundle.cbor --at 2026-11-21T12:00:00Z'],
+  [
+    'evidence of a TPM whose maker you know, by the key that vouches for it',
+    'vouchsafe verify bundle.cbor --policy policy.json --anchor tpm:9f05…0d3c',
+  ],
 ] as const;
 
 export function verifyCommand(): Command {
@@ -79,10 +80,10 @@ export function verifyCommand(): Command {
 
 async function runVerify(target: string | undefined, flags: VerifyFlags): Promise<void> {
   const judged = await judge(target, flags);
-  const { verdict } = judged;
-  if (flags.ear) stdout.json(toEar(verdict, packageVersion()));
+  const verdict = sayAnchors(judged.verdict, flags.anchor);
+  if (flags.ear) stdout.json(earOf(verdict));
   else if (flags.json) stdout.json({ input: judged.input, verdict, hints: judged.hints });
-  else printJudged(judged, flags.verbose ?? false);
+  else printJudged({ ...judged, verdict }, flags.verbose ?? false);
   process.exitCode = exitOfDecision(verdict.decision);
 }
 
@@ -107,7 +108,7 @@ async function judge(target: string | undefined, flags: VerifyFlags): Promise<Ju
 
 async function contextOf(flags: VerifyFlags): Promise<AppraisalContext> {
   const [policy, collateral] = await Promise.all([policyOf(flags), collateralOf(flags)]);
-  return { policy, collateral, anchors: DEFAULT_ANCHORS, now: timeOf(flags.at), crypto: nodeCrypto };
+  return { policy, collateral, anchors: anchorsOf(flags), now: timeOf(flags.at), crypto: nodeCrypto };
 }
 
 async function judgeFile(path: string, flags: VerifyFlags): Promise<Judged> {
