@@ -15,6 +15,17 @@ export interface ChatMessage {
   readonly role: string;
   readonly content: string;
   readonly name?: string;
+  /** What the assistant called. */
+  readonly tool_calls?: readonly TemplateCall[];
+  /** Of a message that answers a call. */
+  readonly tool_call_id?: string;
+}
+
+/** A call as templates read it: its arguments are an object, not its text. */
+export interface TemplateCall {
+  readonly id: string;
+  readonly type: 'function';
+  readonly function: { readonly name: string; readonly arguments: object };
 }
 
 /** Tokens that a template writes by name. */
@@ -35,12 +46,18 @@ export class PromptTemplate {
   /**
    * The prompt that asks for the next turn of the assistant. Throws what the template raises, which may quote
    * messages. Templates have no clock here (`strftime_now`): the prompt follows from the messages and the model alone,
-   * so that an answer can be made again. Templates that would tell the date take their fixed one.
+   * so that an answer can be made again. Templates that would tell the date take their fixed one. `tools` are there
+   * for the template only where there are some.
    */
-  render(messages: readonly ChatMessage[], { bosToken = '', eosToken = '' }: TemplateTokens): string {
+  render(
+    messages: readonly ChatMessage[],
+    { bosToken = '', eosToken = '' }: TemplateTokens,
+    tools: readonly object[] = [],
+  ): string {
     const environment = new Environment();
     for (const [name, value] of Object.entries(GLOBALS)) environment.set(name, value);
     environment.set('messages', messages);
+    if (tools.length > 0) environment.set('tools', tools);
     environment.set('add_generation_prompt', true);
     environment.set('bos_token', bosToken);
     environment.set('eos_token', eosToken);

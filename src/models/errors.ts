@@ -21,6 +21,14 @@ export const MODEL_ERRORS = {
   UNSUPPORTED_OPSET: 'The operator set is newer than this runtime runs. Export for opset 26 or older.',
   UNSUPPORTED_MODEL: 'The runtime cannot run this model. Check its operators and tensor types.',
   MODEL_CHANGED: 'The files are not those that were loaded before. Restore them, or restart the service.',
+  RELEASE_UNREADABLE:
+    'The release cannot be read. Run `vouchsafe models verify`, then remove it and add it again.',
+  FILE_CHANGED:
+    'The file is not the one that was added to the store. Run `vouchsafe models verify`, then remove the release and add it again.',
+  SIGNATURE_MISSING:
+    'The policy models.signing takes signed releases only. Sign the model and add it with `vouchsafe models add`.',
+  SIGNATURE_REFUSED:
+    'The signature of the release is not good under models.signing. Do not serve it; add a release that is.',
   PROVIDER_MISSING:
     'The CUDA provider was asked for but does not load. Install the named library, or choose the provider cpu or auto.',
   PROVIDER_UNSUPPORTED:

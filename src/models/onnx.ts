@@ -33,9 +33,24 @@ export interface OnnxHeader {
   readonly irVersion: number;
   readonly opsets: ReadonlyMap<string, number>;
   readonly externalData: readonly ExternalData[];
+  /** Names of the main graph's inputs. */
+  readonly inputs: readonly string[];
+  /** Types of all nodes, those of subgraphs and functions among them. */
+  readonly operators: ReadonlySet<string>;
 }
 
-type Message = 'model' | 'opset' | 'graph' | 'node' | 'attribute' | 'tensor' | 'sparse' | 'entry' | 'function' | 'training';
+type Message =
+  | 'model'
+  | 'opset'
+  | 'graph'
+  | 'input'
+  | 'node'
+  | 'attribute'
+  | 'tensor'
+  | 'sparse'
+  | 'entry'
+  | 'function'
+  | 'training';
 
 /**
  * Field numbers of onnx.proto (IR version 13) that lead to an operator set or a tensor. Everything else is skipped
@@ -51,8 +66,10 @@ const CHILDREN: Readonly<Record<Message, ReadonlyMap<number, Message>>> = {
   graph: new Map([
     [1, 'node'],
     [5, 'tensor'],
+    [11, 'input'],
     [15, 'sparse'],
   ]),
+  input: new Map(),
   node: new Map([[5, 'attribute']]),
   attribute: new Map([
     [5, 'tensor'],
@@ -79,6 +96,14 @@ const CHILDREN: Readonly<Record<Message, ReadonlyMap<number, Message>>> = {
   entry: new Map(),
 };
 
+/** Fields that are a name: of an input, of a node's operator. */
+const NAMES: ReadonlyMap<Message, number> = new Map([
+  ['input', 1],
+  ['node', 4],
+]);
+
+/** Depth of the main graph's inputs: model, graph, input. */
+const INPUT_DEPTH = 2;
 /** Depth of a tensor that is an initializer of the main graph: model, graph, tensor. */
 const INITIALIZER_DEPTH = 2;
 
@@ -90,7 +115,8 @@ export function readOnnxHeader(source: ByteSource): OnnxHeader {
   walk.message('model', 0, source.size, 0);
   if (walk.irVersion === undefined) throw malformed('no IR version');
   if (!walk.hasGraph) throw malformed('no graph');
-  return { irVersion: walk.irVersion, opsets: walk.opsets, externalData: walk.externalData };
+  const { irVersion, opsets, externalData, inputs, operators } = walk;
+  return { irVersion, opsets, externalData, inputs, operators };
 }
 
 /** Refuses an IR version or operator set that the runtime does not have. */
@@ -109,6 +135,8 @@ class Walk {
   hasGraph = false;
   readonly opsets = new Map<string, number>();
   readonly externalData: ExternalData[] = [];
+  readonly inputs: string[] = [];
+  readonly operators = new Set<string>();
   readonly #source: ByteSource;
   #offset = 0;
   #fields = 0;
@@ -164,10 +192,18 @@ class Walk {
       this.message(child, start, start + length, depth + 1);
       if (child === 'entry') entries.push(this.#texts);
     } else if (kind === 'opset' || kind === 'entry') {
-      if (length > MAX_TEXT) throw malformed(`a text of ${length} bytes`);
-      this.#texts.set(number, new TextDecoder().decode(this.#source.read(start, length)));
+      this.#texts.set(number, this.#text(start, length));
+    } else if (NAMES.get(kind) === number) {
+      const name = this.#text(start, length);
+      if (kind === 'node') this.operators.add(name);
+      else if (depth === INPUT_DEPTH) this.inputs.push(name);
     }
     this.#offset = start + length;
+  }
+
+  #text(start: number, length: number): string {
+    if (length > MAX_TEXT) throw malformed(`a text of ${length} bytes`);
+    return new TextDecoder().decode(this.#source.read(start, length));
   }
 
   #integer(kind: Message, number: number, value: number): void {

@@ -4,6 +4,7 @@ import { dirname, join, posix } from 'node:path';
 import { FileRefused, ModelError } from './errors.ts';
 import { plainSegments, statPlain, withFileSource } from './files.ts';
 import { type ExternalData, type OnnxHeader, readOnnxHeader, requireSupported } from './onnx.ts';
+import { findRelease, mergeModels, readReleases, refuseUnsigned } from './releases.ts';
 
 /** What a file of a model is for. */
 export type FileRole = 'weights' | 'external' | 'tokenizer' | 'tokenizer-config' | 'template' | 'config' | 'generation-config';
@@ -14,6 +15,8 @@ export interface ModelFile {
   readonly role: FileRole;
   /** Bytes at discovery; the manifest has those that were loaded. */
   readonly size: number;
+  /** Lower-case hex digest that the record of the release has; what is loaded must have it, too. */
+  readonly sha256?: string | undefined;
 }
 
 /** A model as it lies on disk: every file that decides its output. */
@@ -22,6 +25,8 @@ export interface ModelSource {
   /** Absolute path of the folder that the paths are relative to. */
   readonly root: string;
   readonly files: readonly ModelFile[];
+  /** `name@version` where the model is a release. */
+  readonly release?: string | undefined;
   readonly irVersion: number;
   /** Operator set of the domain `ai.onnx`. */
   readonly opset: number;
@@ -42,9 +47,27 @@ const OPTIONAL_FILES: readonly (readonly [string, FileRole])[] = [
 ];
 const MODEL_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
-/** Discovers every model of a store. Throws `ModelError` only when the store itself cannot be read. */
-export async function readStore(directory: string): Promise<ModelStore> {
+/**
+ * Discovers every model of a store: folders, files, and the releases that aliases mean. PEM texts of signers make
+ * signed releases the only models there are. Throws `ModelError` only when the store itself cannot be read.
+ */
+export async function readStore(directory: string, signing: readonly string[] = []): Promise<ModelStore> {
   const root = await storeRoot(directory);
+  const plain = await readPlainModels(root);
+  const released = await readReleases(root, signing, discoverFolder);
+  return mergeModels(signing.length > 0 ? refuseUnsigned(plain) : plain, released);
+}
+
+/** The release `name@version` as a model of this id, also where no alias means it. Throws `ModelError`. */
+export async function readRelease(
+  directory: string,
+  reference: string,
+  signing: readonly string[] = [],
+): Promise<ModelSource> {
+  return findRelease(await storeRoot(directory), reference, signing, discoverFolder);
+}
+
+async function readPlainModels(root: string): Promise<ModelStore> {
   const entries = (await readdir(root, { withFileTypes: true })).filter(isModelEntry);
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   const models: ModelSource[] = [];
@@ -91,7 +114,7 @@ async function discoverEntry(root: string, entry: Dirent, all: readonly Dirent[]
 }
 
 /** Discovers the model in a folder of the Hugging Face ONNX layout. */
-async function discoverFolder(id: string, root: string): Promise<ModelSource> {
+export async function discoverFolder(id: string, root: string): Promise<ModelSource> {
   const names = new Set(await namesIn(id, root, '.'));
   const adapter = [...names].find((name) => /^adapter_|\.onnx_adapter$/.test(name));
   if (adapter !== undefined) throw new ModelError('ADAPTER_UNSUPPORTED', id, adapter, 'is an adapter');
