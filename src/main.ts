@@ -15,6 +15,7 @@ import { type Config, keysRequired } from './config/schema.ts';
 import type { Engine } from './engine/engine.ts';
 import { startEngine } from './engine/host.ts';
 import type { EngineEvent } from './engine/options.ts';
+import { type GrpcListening, listenGrpc } from './grpc/listen.ts';
 import { listen, type Listening } from './http/listen.ts';
 import { createServiceLog } from './http/logging.ts';
 import { createService, type Service } from './http/service.ts';
@@ -38,6 +39,8 @@ export interface StartOptions {
 export interface RunningService {
   readonly url: string;
   readonly port: number;
+  /** Host and port of the gRPC door; undefined where there is none. */
+  readonly grpc: string | undefined;
   /** Stops accepting, finishes what is in flight, makes the final evidence and closes the log. */
   stop(): Promise<void>;
 }
@@ -53,7 +56,7 @@ interface Start {
 }
 
 /**
- * Puts the service together and starts it: hardware, models, keys, log, first evidence, HTTP. Throws a coded error
+ * Puts the service together and starts it: hardware, models, keys, log, first evidence, gRPC, HTTP. Throws a coded error
  * (`ConfigError`, `ModelError`, `EngineError`, `LogError`, `VouchingError`) and leaves nothing behind.
  */
 export async function startService(config: Config, options: StartOptions = {}): Promise<RunningService> {
@@ -69,9 +72,11 @@ export async function startService(config: Config, options: StartOptions = {}): 
     const collector = await chooseCollector(start, options.signs ?? signsOfHardware());
     const engine = await startModels(start, options.childEntry ?? CHILD_ENTRY);
     const service = await assemble(start, collector, engine);
+    const grpc = await listenGrpc(service);
+    if (grpc) start.undo.push(() => grpc.stop(Promise.resolve()));
     const listening = await listen(service);
     announce(start);
-    return running(start, service, listening);
+    return running(start, service, { ...listening, grpc });
   } catch (error) {
     await closeAll(start.undo);
     throw error;
@@ -99,16 +104,18 @@ async function chooseCollector({ config }: Start, signs: readonly string[]): Pro
 }
 
 async function startModels({ config, log, undo }: Start, childEntry: URL): Promise<Engine> {
-  const { models, refused } = await readStore(config.models.directory);
+  const { models, refused } = await readStore(config.models.directory, config.models.signing);
   const [refusal] = refused;
   if (refusal) throw refusal;
   if (models.length === 0) log.warn('the model store is empty', { directory: config.models.directory });
-  const { provider, threads } = config.engine;
+  const { provider, threads, batchRows, batchDelayMs, device, deviceMemoryBytes, ...caches } = config.engine;
+  const tensors = { tensorRows: batchRows, tensorDelayMs: batchDelayMs };
   const engine = await startEngine({
     models,
     provider,
     childEntry,
     ...(threads > 0 && { threads }),
+    tuning: { ...caches, ...tensors, device, deviceMemoryBytes },
     onEvent: (event) => {
       logEngineEvent(log, event);
     },
@@ -213,11 +220,19 @@ function announce({ config, notice }: Start): void {
   }
 }
 
-function running({ config, log, undo }: Start, service: Service, listening: Listening): RunningService {
-  const { host } = config.server;
-  const { port } = listening;
+/** The open doors. */
+interface Doors extends Listening {
+  readonly grpc: GrpcListening | undefined;
+}
+
+function running(
+  { config, log, undo }: Start,
+  service: Service,
+  { port, drain, grpc }: Doors,
+): RunningService {
   const stop = async (): Promise<void> => {
-    await listening.drain(config.limits.shutdownTimeoutMs);
+    const drained = drain(config.limits.shutdownTimeoutMs);
+    await Promise.all([drained, grpc?.stop(drained)]);
     await service.vouching.stop();
     const { evidenceFailure } = service.vouching;
     if (evidenceFailure) log.error('there is no final evidence', { reason: evidenceFailure.message });
@@ -226,10 +241,15 @@ function running({ config, log, undo }: Start, service: Service, listening: List
   };
   let stopped: Promise<void> | undefined;
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    url: `http://${authority(config.server.host, port)}`,
     port,
+    grpc: grpc && authority(config.grpc.host, grpc.port),
     stop: () => (stopped ??= stop()),
   };
+}
+
+function authority(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** Resolves once SIGINT or SIGTERM has stopped the service; a second signal ends the process at once. */

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { encodeDc, type Dc, type DcMap } from '../../attestation/cbor/deterministic.ts';
 import { JsonError, parseStrictJson, parseStrictJsonText } from '../../attestation/json/strict.ts';
 import { ConfigError } from './errors.ts';
-import { type Config, CONFIG_SCHEMA, keysRequired, type Setting, SETTINGS } from './schema.ts';
+import { type Config, CONFIG_SCHEMA, exposedHost, keysRequired, type Setting, SETTINGS } from './schema.ts';
 
 /** The file that is read where no other is named; it may be absent. */
 export const DEFAULT_FILE = 'vouchsafe.config.json';
@@ -61,7 +61,8 @@ export function checkConfig(values: unknown): Config {
   if (!parsed.success) throw toConfigError(parsed.error.issues);
   const config = parsed.data;
   if (keysRequired(config) && config.keys.apiKeys.length === 0) {
-    throw new ConfigError('KEYS_MISSING', `keys are required on ${config.server.host}, and there is none`);
+    const host = exposedHost(config) ?? config.server.host;
+    throw new ConfigError('KEYS_MISSING', `keys are required on ${host}, and there is none`);
   }
   return config;
 }

@@ -34,12 +34,40 @@ export const SECTIONS = {
       .default('localhost')
       .meta({ description: 'Host name in the origin of the log.' }),
   }),
+  grpc: z.strictObject({
+    host: z
+      .string()
+      .min(1)
+      .max(255)
+      .default('127.0.0.1')
+      .meta({ description: 'Address of the gRPC door. Beyond loopback all APIs need keys.' }),
+    port: z
+      .int()
+      .min(0)
+      .max(65_535)
+      .optional()
+      .meta({ description: 'Port of the gRPC door; 0 takes a free one. Without it there is none.' }),
+  }),
   models: z.strictObject({
     directory: z
       .string()
       .min(1)
       .default(join(PACKAGE_ROOT, 'models'))
       .meta({ description: 'Folder of the models.' }),
+    quotaBytes: z
+      .int()
+      .min(1)
+      .optional()
+      .meta({ description: 'Most bytes of all releases together; not set: no quota.' }),
+    signing: z
+      .array(z.string().min(1).max(65_536))
+      .max(64)
+      .default([])
+      .meta({
+        description:
+          'PEM texts of public keys and authorities. Where there is one, only releases that it signed are loaded.',
+        ...MEASURED,
+      }),
   }),
   engine: z.strictObject({
     provider: z
@@ -52,6 +80,48 @@ export const SECTIONS = {
       .max(1024)
       .default(0)
       .meta({ description: 'Threads of one operator; 0: all cores.', ...MEASURED }),
+    device: z
+      .int()
+      .min(0)
+      .max(63)
+      .default(0)
+      .meta({ description: 'Number of the CUDA device.', ...MEASURED }),
+    deviceMemoryBytes: z
+      .int()
+      .min(0x100_0000)
+      .optional()
+      .meta({ description: 'Most memory of the device that each model takes; not set: no limit.' }),
+    sequences: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(16)
+      .meta({ description: 'Generations of one model that advance side by side; more wait.' }),
+    cacheBytes: z
+      .int()
+      .min(0x10_0000)
+      .default(0x4000_0000)
+      .meta({ description: 'Most bytes of the caches of one model; generations wait for room.' }),
+    prefixBytes: z
+      .int()
+      .min(0)
+      .default(0x400_0000)
+      .meta({ description: 'Most bytes that prompts of one model leave behind for equal ones; 0: none.' }),
+    batchRows: z
+      .int()
+      .min(1)
+      .max(4096)
+      .default(1)
+      .meta({
+        description: 'Rows of one run that tensor requests may share; 1: each request runs by itself.',
+        ...MEASURED,
+      }),
+    batchDelayMs: z
+      .int()
+      .min(0)
+      .max(1000)
+      .default(0)
+      .meta({ description: 'How long a tensor request waits for others to share its run.' }),
   }),
   data: z.strictObject({
     directory: z
@@ -220,9 +290,16 @@ function toSetting(section: Setting['section'], name: string, schema: z.ZodType)
 }
 
 /** Whether requests need an API key. With keys but on loopback they do: a proxy may stand before it. */
-export function keysRequired({ server, keys }: Config): boolean {
-  if (keys.required !== 'auto') return keys.required === 'always';
-  return keys.apiKeys.length > 0 || !isLoopback(server.host);
+export function keysRequired(config: Config): boolean {
+  const { required, apiKeys } = config.keys;
+  if (required !== 'auto') return required === 'always';
+  return apiKeys.length > 0 || exposedHost(config) !== undefined;
+}
+
+/** An address beyond loopback on which requests are answered; undefined where there is none. */
+export function exposedHost({ server, grpc }: Config): string | undefined {
+  const hosts = grpc.port === undefined ? [server.host] : [server.host, grpc.host];
+  return hosts.find((host) => !isLoopback(host));
 }
 
 /** True for addresses that only this machine reaches. */

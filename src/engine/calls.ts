@@ -63,29 +63,25 @@ export class Calls {
 
   /** Hands an answer of the child to its caller. */
   answer(message: Extract<FromChild, { readonly id: number }>): void {
-    if (message.kind === 'token') {
-      this.#tell(message.id, message.token);
-      return;
-    }
     this.#owed.delete(message.id);
     const call = this.#close(message.id);
     if (message.kind === 'done') call?.resolve(message.result);
     else call?.reject(new EngineError(message.code, message.message));
   }
 
-  /** Fails every call: the child is gone and owes nothing. */
-  failAll(error: EngineError): void {
-    this.#owed.clear();
-    for (const id of [...this.#open.keys()]) this.#close(id)?.reject(error);
-  }
-
-  /** A listener that throws ends its own call only. */
-  #tell(id: number, token: GeneratedToken): void {
+  /** Hands a token to its listener; one that throws ends its own call only. */
+  tell(id: number, token: GeneratedToken): void {
     try {
       this.#open.get(id)?.onToken?.(token);
     } catch (error) {
       this.#leave(id, error instanceof Error ? error : new Error('the listener failed'));
     }
+  }
+
+  /** Fails every call: the child is gone and owes nothing. */
+  failAll(error: EngineError): void {
+    this.#owed.clear();
+    for (const id of [...this.#open.keys()]) this.#close(id)?.reject(error);
   }
 
   #leave(id: number, error: Error): void {

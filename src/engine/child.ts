@@ -22,7 +22,7 @@ async function load(request: LoadRequest): Promise<void> {
     const { Scheduler: Runs } = await import('./scheduler.ts');
     const { running, reply } = await loadModels(request);
     for (const [key, model] of running) models.set(key, model);
-    scheduler = new Runs(models, send);
+    scheduler = new Runs(models, request.tuning, send);
     send(reply);
   } catch (error) {
     send({
@@ -45,7 +45,7 @@ async function change(request: ChangeRequest): Promise<void> {
       const model = models.get(key);
       models.delete(key);
       // The parent has waited for the calls of this model: no run uses the session any more.
-      await model?.session.release();
+      if (model) await scheduler?.release(model);
       send({ kind: 'done', id, result: undefined });
     }
   } catch {

@@ -1,5 +1,6 @@
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import { Tensor } from 'onnxruntime-node';
 import type { TensorSpec } from './engine.ts';
+import type { TensorSession } from './session.ts';
 
 const INPUTS = new Set(['input_ids', 'attention_mask', 'token_type_ids']);
 /** Rows of one run, and tokens with padding: bounds of memory and of the wait behind a batch. */
@@ -33,25 +34,45 @@ export function planEmbedding(
     : { inputs: names, output: output.name, pooled: !ready, dimensions };
 }
 
-/** How many of the first rows fit one run: at least one. */
-export function batchSize(rows: readonly (readonly number[])[]): number {
-  let longest = 0;
-  let count = 0;
-  for (const row of rows.slice(0, MAX_BATCH_ROWS)) {
-    longest = Math.max(longest, row.length);
-    if (count > 0 && longest * (count + 1) > MAX_BATCH_TOKENS) break;
-    count += 1;
-  }
-  return count;
+/** Width of the narrowest batch, and by what widths grow up to `FINE`; from there on each is half as large again. */
+const STEP = 16;
+const FINE = 64;
+
+/** How one model's texts share runs. */
+export interface EmbeddingBatching {
+  /** Texts may share a run: company does not change their bits. */
+  readonly rowwise: boolean;
+  /** Most tokens of one text. */
+  readonly most: number;
 }
 
-/** One run over rows that are padded to the longest; the mask keeps the padding out of every vector. */
+/** Tokens to which a text of so many is padded: not at all where there is no mask, or it has no company. */
+export function widthOf(tokens: number, plan: EmbeddingPlan, { rowwise, most }: EmbeddingBatching): number {
+  return rowwise && plan.inputs.has('attention_mask') ? paddedLength(tokens, most) : tokens;
+}
+
+/**
+ * Tokens to which a text of so many is padded. The width depends on the text alone, so its company cannot change the
+ * shapes that it is computed in: 16, 32, 48, 64, 96, 144, 224 and so on, at most `most`.
+ */
+export function paddedLength(tokens: number, most: number): number {
+  let width = STEP;
+  while (width < tokens) width = width < FINE ? width + STEP : Math.ceil((width * 1.5) / STEP) * STEP;
+  return Math.max(tokens, Math.min(width, most));
+}
+
+/** Most rows of one run of texts that are padded to this length. */
+export function rowsPerRun(length: number): number {
+  return Math.max(1, Math.min(MAX_BATCH_ROWS, Math.floor(MAX_BATCH_TOKENS / length)));
+}
+
+/** One run over rows that are padded to `length`; the mask keeps the padding out of every vector. */
 export async function embedRows(
-  session: InferenceSession,
+  session: TensorSession,
   plan: EmbeddingPlan,
   rows: readonly (readonly number[])[],
+  length: number,
 ): Promise<readonly Float32Array[]> {
-  const length = Math.max(...rows.map((row) => row.length));
   const ids = new BigInt64Array(rows.length * length);
   const mask = new BigInt64Array(rows.length * length);
   rows.forEach((row, i) => {
@@ -73,6 +94,30 @@ export async function embedRows(
     const states = data.subarray(i * stride, (i + 1) * stride);
     return plan.pooled ? mean(states, row.length, plan.dimensions) : states.slice();
   });
+}
+
+/** Rows of unlike lengths that every model takes: its first tokens. */
+const PROBES = [3, 7, 5] as const;
+
+/**
+ * Whether a text gets the same bits in company as alone, as far as a few tokens tell. Where it does not, or the model
+ * does not take them, every text is run by itself.
+ */
+export async function isRowwise(session: TensorSession, plan: EmbeddingPlan, most: number): Promise<boolean> {
+  const masked = plan.inputs.has('attention_mask');
+  const rows = PROBES.map((length) => Array.from({ length: masked ? length : STEP }, (_, i) => i + length));
+  const width = Math.min(STEP, most);
+  try {
+    const together = await embedRows(session, plan, rows, width);
+    for (const [i, row] of rows.entries()) {
+      const [alone] = await embedRows(session, plan, [row], width);
+      const other = together[i];
+      if (!alone || !other || alone.some((value, j) => !Object.is(value, other[j]))) return false;
+    }
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Mean of the first `count` states. */

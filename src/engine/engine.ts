@@ -1,4 +1,5 @@
 import type { ModelSource } from '../models/store.ts';
+import type { ConstraintOptions } from './constraint/spec.ts';
 
 /** Open Inference Protocol datatypes that tensors have here. */
 export type Datatype =
@@ -52,12 +53,17 @@ export interface ChatTemplate {
   readonly eosToken: string | undefined;
 }
 
+/** A text, or the tokens of one. */
+export type Text = string | readonly number[];
+
 export type Task = 'infer' | 'embed' | 'generate';
 
 /** A model as it was loaded: its identity is taken from the memory that runs. */
 export interface LoadedModel {
   readonly id: string;
   readonly tasks: readonly Task[];
+  /** Why it does not generate; undefined where it does. */
+  readonly lacks?: string | undefined;
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
   /** Encoded model manifest (DESIGN section 5) and its SHA-256. */
@@ -80,6 +86,13 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds after which the call rejects with `DEADLINE_EXCEEDED`. */
   readonly deadlineMs?: number;
+  /** Who asks; nobody in particular by default. Turns are fair between tenants. */
+  readonly scope?: string;
+}
+
+export interface InferOptions extends CallOptions {
+  /** Told how many rows the run had, where requests may share runs. */
+  readonly onRows?: (rows: number) => void;
 }
 
 export interface Embeddings {
@@ -112,7 +125,7 @@ export interface Sampling extends SamplingDefaults {
   readonly choice: number;
 }
 
-export interface GenerateOptions extends CallOptions {
+export interface GenerateOptions extends CallOptions, ConstraintOptions {
   readonly maxTokens: number;
   /** The prompt comes from the chat template, which has written the special tokens: none are added. */
   readonly templated?: boolean;
@@ -215,12 +228,12 @@ export interface Engine {
   /** Models that are being loaded or unloaded, by id. */
   readonly changing: ReadonlyMap<string, ModelChange>;
   health(): EngineHealth;
-  infer(model: string, inputs: readonly Tensor[], options?: CallOptions): Promise<readonly Tensor[]>;
-  embed(model: string, texts: readonly string[], options?: CallOptions): Promise<Embeddings>;
+  infer(model: string, inputs: readonly Tensor[], options?: InferOptions): Promise<readonly Tensor[]>;
+  embed(model: string, texts: readonly Text[], options?: CallOptions): Promise<Embeddings>;
   /** Greedy unless `sampling` says otherwise; `onToken` is called in order before the promise resolves. */
   generate(
     model: string,
-    prompt: string,
+    prompt: Text,
     options: GenerateOptions,
     onToken: (token: GeneratedToken) => void,
   ): Promise<Generation>;

@@ -11,21 +11,31 @@ import {
   type GeneratedToken,
   type GenerateOptions,
   type Generation,
+  type InferOptions,
   type LoadedModel,
   type ModelChange,
   type RefusedModel,
   type Task,
   type Tensor,
+  type Text,
 } from './engine.ts';
 import { refusedAfterRestart, requireLoaded } from './identity.ts';
 import { type Entry, ModelTable } from './modelTable.ts';
-import type { EngineEvent, EngineOptions } from './options.ts';
+import { type EngineEvent, type EngineOptions, TUNING } from './options.ts';
 import { EngineProcess } from './process.ts';
-import type { FromChild, LoadedReply, LoadRequest, RunPayload, RunResult, ToChild } from './protocol.ts';
+import type {
+  FromChild,
+  InferResult,
+  LoadedReply,
+  LoadRequest,
+  RunPayload,
+  RunResult,
+  ToChild,
+} from './protocol.ts';
+import { embedPayload, generatePayload } from './payloads.ts';
 import { requireInputs } from './tensors.ts';
 
 const MAX_PENDING = 1024;
-const MAX_TEXTS = 2048;
 const STALL_MS = 120_000;
 const LOAD_MS = 600_000;
 const BACKOFF = { firstMs: 200, capMs: 30_000 };
@@ -100,40 +110,27 @@ class EngineHost implements Engine {
   async infer(
     model: string,
     inputs: readonly Tensor[],
-    options: CallOptions = {},
+    options: InferOptions = {},
   ): Promise<readonly Tensor[]> {
     requireInputs(this.#require(model, 'infer'), inputs);
-    return (await this.#call({ kind: 'infer', model, inputs }, options)) as readonly Tensor[];
+    const { outputs, rows } = (await this.#call({ kind: 'infer', model, inputs }, options)) as InferResult;
+    if (rows !== undefined) options.onRows?.(rows);
+    return outputs;
   }
 
-  async embed(model: string, texts: readonly string[], options: CallOptions = {}): Promise<Embeddings> {
+  async embed(model: string, texts: readonly Text[], options: CallOptions = {}): Promise<Embeddings> {
     this.#require(model, 'embed');
-    if (texts.length < 1 || texts.length > MAX_TEXTS) {
-      throw new EngineError(
-        'INVALID_INPUT',
-        `${texts.length} texts given, from 1 to ${MAX_TEXTS} are accepted`,
-      );
-    }
-    return (await this.#call({ kind: 'embed', model, texts }, options)) as Embeddings;
+    return (await this.#call(embedPayload(model, texts), options)) as Embeddings;
   }
 
   async generate(
     model: string,
-    prompt: string,
+    prompt: Text,
     options: GenerateOptions,
     onToken: (token: GeneratedToken) => void,
   ): Promise<Generation> {
     this.#require(model, 'generate');
-    const { maxTokens, templated = false, sampling, stop = [], logprobs } = options;
-    if (!Number.isSafeInteger(maxTokens) || maxTokens < 1) {
-      throw new EngineError('INVALID_INPUT', 'the number of tokens to generate is a whole number from 1 up');
-    }
-    const settings = { maxTokens, templated, sampling, stop, logprobs };
-    return (await this.#call(
-      { kind: 'generate', model, prompt, ...settings },
-      options,
-      onToken,
-    )) as Generation;
+    return (await this.#call(generatePayload(model, prompt, options), options, onToken)) as Generation;
   }
 
   async load(source: ModelSource): Promise<LoadedModel> {
@@ -204,8 +201,10 @@ class EngineHost implements Engine {
     if (!model) throw new EngineError('UNKNOWN_MODEL', 'no such model');
     const refused = this.#refused.find((candidate) => candidate.model === id);
     if (refused) throw new EngineError('MODEL_REFUSED', `${refused.code}: ${refused.message}`);
-    if (!model.tasks.includes(task))
-      throw new EngineError('UNSUPPORTED_TASK', `model ${id} does not ${task}`);
+    if (!model.tasks.includes(task)) {
+      const why = task === 'generate' && model.lacks !== undefined ? `: ${model.lacks}` : '';
+      throw new EngineError('UNSUPPORTED_TASK', `model ${id} does not ${task}${why}`);
+    }
     return model;
   }
 
@@ -218,7 +217,7 @@ class EngineHost implements Engine {
     if (this.#calls.owed >= limit) throw new EngineError('QUEUE_FULL', `${limit} requests are waiting`);
     const key = this.#table.keyOf(payload.model);
     const send = (id: number): void => {
-      this.#send({ ...payload, model: key, id });
+      this.#send({ ...payload, model: key, scope: options.scope ?? '', id });
     };
     return this.#table.during(key, this.#calls.open(send, options, onToken));
   }
@@ -235,8 +234,8 @@ class EngineHost implements Engine {
   }
 
   #loadRequest(models: readonly ModelSource[]): LoadRequest {
-    const { provider, threads = availableParallelism() } = this.#options;
-    return { kind: 'load', models, provider, threads };
+    const { provider, threads = availableParallelism(), tuning } = this.#options;
+    return { kind: 'load', models, provider, threads, tuning: { ...TUNING, ...tuning } };
   }
 
   #spawn(): void {
@@ -274,7 +273,8 @@ class EngineHost implements Engine {
     if (message.kind === 'loaded') this.#loaded(message);
     else if (message.kind === 'unavailable') this.#process?.kill(message.message);
     else {
-      this.#calls.answer(message);
+      if (message.kind === 'tokens') for (const { id, token } of message.tokens) this.#calls.tell(id, token);
+      else this.#calls.answer(message);
       if (this.#calls.owed > 0) this.#watch(this.#patience());
       else clearTimeout(this.#watchdog);
     }

@@ -1,5 +1,6 @@
-import { type InferenceSession, Tensor as RuntimeTensor } from 'onnxruntime-node';
+import { Tensor as RuntimeTensor } from 'onnxruntime-node';
 import { EngineError, type Tensor, type TensorSpec } from './engine.ts';
+import type { TensorSession } from './session.ts';
 import { halfBits, requireOutputs, RUNTIME_TYPES } from './tensors.ts';
 
 /** Failures that the values or free dimensions of the inputs cause, as onnxruntime words them. */
@@ -8,7 +9,7 @@ const INPUT_FAULT =
 
 /** One run over inputs that fit the declaration. */
 export async function infer(
-  session: InferenceSession,
+  session: TensorSession,
   outputs: readonly TensorSpec[],
   inputs: readonly Tensor[],
 ): Promise<readonly Tensor[]> {
@@ -21,10 +22,10 @@ export async function infer(
 }
 
 async function runInputs(
-  session: InferenceSession,
+  session: TensorSession,
   feeds: Record<string, RuntimeTensor>,
   outputs: readonly TensorSpec[],
-): Promise<InferenceSession.OnnxValueMapType> {
+): Promise<Readonly<Record<string, RuntimeTensor | undefined>>> {
   try {
     return await session.run(
       feeds,

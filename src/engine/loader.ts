@@ -2,7 +2,7 @@ import { ModelError } from '../models/errors.ts';
 import type { ManifestEngine } from '../models/manifest.ts';
 import type { ModelSource } from '../models/store.ts';
 import { loadModel, type RunningModel } from './model.ts';
-import type { LoadedReply, LoadFailure, LoadRequest, ProviderChoice } from './protocol.ts';
+import type { LoadedReply, LoadFailure, LoadRequest } from './protocol.ts';
 import {
   hashCudaLibrary,
   identifyRuntime,
@@ -24,11 +24,11 @@ export async function loadModels(request: LoadRequest): Promise<LoadOutcome> {
   const running = new Map<string, RunningModel>();
   const failures: LoadFailure[] = [];
   const { settings, missing } = await chooseProvider(request);
-  let fallback = missing && `${missing.library} ${missing.detail}`;
+  let fallback = missing && `${missing.file} ${missing.detail}`;
   for (const source of request.models) {
     try {
       if (missing && request.provider === 'cuda') throw cudaMissing(missing);
-      const { model, reason } = await loadWithFallback(source, runtime, settings, request.provider);
+      const { model, reason } = await loadWithFallback(source, runtime, settings, request);
       fallback ??= reason;
       running.set(source.id, model);
     } catch (error) {
@@ -43,15 +43,17 @@ async function chooseProvider(
   request: LoadRequest,
 ): Promise<{ readonly settings: SessionSettings; readonly missing: MissingLibrary | undefined }> {
   const missing = request.provider === 'cpu' ? undefined : missingCudaLibrary(libraryFolder());
-  const { threads } = request;
+  const { threads, tuning } = request;
+  const { device, deviceMemoryBytes } = tuning;
+  const common = { threads, device, deviceMemoryBytes };
   if (request.provider === 'cpu' || missing) {
-    return { settings: { provider: 'cpu', threads, cudaLibrary: undefined }, missing };
+    return { settings: { provider: 'cpu', cudaLibrary: undefined, ...common }, missing };
   }
-  return { settings: { provider: 'cuda', threads, cudaLibrary: await hashCudaLibrary() }, missing };
+  return { settings: { provider: 'cuda', cudaLibrary: await hashCudaLibrary(), ...common }, missing };
 }
 
-function cudaMissing({ library, detail }: MissingLibrary): ModelError {
-  return new ModelError('PROVIDER_MISSING', '(runtime)', library, detail);
+function cudaMissing({ file, detail }: MissingLibrary): ModelError {
+  return new ModelError('PROVIDER_MISSING', '(runtime)', file, detail);
 }
 
 /** With `auto`, a model that cannot run wholly on CUDA runs wholly on the CPU, and says so. */
@@ -59,15 +61,15 @@ async function loadWithFallback(
   source: ModelSource,
   runtime: ManifestEngine,
   settings: SessionSettings,
-  choice: ProviderChoice,
+  { provider: choice, tuning }: LoadRequest,
 ): Promise<{ readonly model: RunningModel; readonly reason: string | undefined }> {
   try {
-    return { model: await loadModel(source, runtime, settings), reason: undefined };
+    return { model: await loadModel(source, runtime, settings, tuning), reason: undefined };
   } catch (error) {
-    const provider = error instanceof ModelError && error.code.startsWith('PROVIDER_');
-    if (!provider || choice !== 'auto' || settings.provider === 'cpu') throw error;
-    const onCpu: SessionSettings = { provider: 'cpu', threads: settings.threads, cudaLibrary: undefined };
-    return { model: await loadModel(source, runtime, onCpu), reason: error.message };
+    const byProvider = error instanceof ModelError && error.code.startsWith('PROVIDER_');
+    if (!byProvider || choice !== 'auto' || settings.provider === 'cpu') throw error;
+    const onCpu: SessionSettings = { ...settings, provider: 'cpu', cudaLibrary: undefined };
+    return { model: await loadModel(source, runtime, onCpu, tuning), reason: error.message };
   }
 }
 

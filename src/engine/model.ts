@@ -1,10 +1,10 @@
 import { posix } from 'node:path';
-import type { InferenceSession } from 'onnxruntime-node';
 import { ConfigRefused, type ModelConfig, readConfig } from '../models/config.ts';
 import { ModelError } from '../models/errors.ts';
 import { bufferSource, MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, readPlain } from '../models/files.ts';
 import { encodeManifest, type ManifestEngine, manifestDigest, manifestFile } from '../models/manifest.ts';
-import { readOnnxHeader, requireSupported } from '../models/onnx.ts';
+import { requireRecorded } from '../models/recorded.ts';
+import { type OnnxHeader, readOnnxHeader, requireSupported } from '../models/onnx.ts';
 import {
   externalPaths,
   type FileRole,
@@ -12,28 +12,45 @@ import {
   named,
   requireExternalData,
 } from '../models/store.ts';
-import { planEmbedding, type EmbeddingPlan } from './embedding.ts';
-import type { LoadedModel, Task } from './engine.ts';
-import { type GenerationPlan, planGeneration } from './generation.ts';
+import { readVocabulary, type Vocabulary } from './constraint/vocabulary.ts';
+import type { LanguageModel } from './continuousBatch.ts';
+import { PrefixStore } from './decoder/prefixes.ts';
+import { probeBatching } from './decoder/probe.ts';
+import { type EmbeddingBatching, type EmbeddingPlan, isRowwise, planEmbedding } from './embedding.ts';
+import { EngineError, type LoadedModel, type Task } from './engine.ts';
+import { type OpenDecoder, openSession, type OpenSession, type Specs } from './opened.ts';
+import type { Tuning } from './protocol.ts';
 import {
-  createSession,
   manifestOptions,
   PROVIDER_NAMES,
-  readSpecs,
   type SessionFiles,
   type SessionSettings,
+  type TensorSession,
 } from './session.ts';
+import { isBatchable } from './tensorBatch.ts';
 import { TextTokenizer } from './tokenizer.ts';
 
 /** A model in the process that runs it. */
 export interface RunningModel {
   readonly loaded: LoadedModel;
-  readonly session: InferenceSession;
+  readonly session: TensorSession;
   readonly tokenizer: TextTokenizer | undefined;
-  readonly embedding: EmbeddingPlan | undefined;
-  readonly generation: GenerationPlan | undefined;
-  /** External weights: the session reads them where they lie, so they must live as long as it. */
-  readonly external: ReadonlyMap<string, Uint8Array>;
+  readonly embedding: RunningEmbedding | undefined;
+  readonly generation: RunningGeneration | undefined;
+  /** Requests for tensors may share runs, if the operator wants that. */
+  readonly batchable: boolean;
+  /** What tokens are made of, for constraints; refuses a tokenizer of which that is not known. */
+  vocabulary(): Vocabulary;
+  release(): Promise<void>;
+}
+
+export interface RunningEmbedding extends EmbeddingBatching {
+  readonly plan: EmbeddingPlan;
+}
+
+export interface RunningGeneration {
+  readonly language: LanguageModel;
+  readonly endTokens: ReadonlySet<number>;
 }
 
 /** Loads a model into memory and takes its identity from that memory. Throws `ModelError`. */
@@ -41,36 +58,111 @@ export async function loadModel(
   source: ModelSource,
   runtime: ManifestEngine,
   settings: SessionSettings,
+  tuning: Tuning,
 ): Promise<RunningModel> {
   const buffers = await readFiles(source);
-  const manifest = encodeManifest({
-    files: [...buffers].map(([path, bytes]) => manifestFile(path, bytes)),
-    engine: runtime,
-    options: manifestOptions(settings),
-  });
-  const files = await sessionFiles(source, buffers);
-  const session = await createSession(files, settings);
-  const specs = readSpecs(files, session);
+  const lines = source.files.map((file) =>
+    requireRecorded(source.id, file, manifestFile(file.path, buffers.get(file.path) ?? new Uint8Array(0))),
+  );
   const config = configOf(source, buffers);
+  const { files, header } = await sessionFiles(source, buffers);
+  const opened = await openSession(files, header, settings);
+  const { session, specs, decoder } = opened;
   const tokenizer = await tokenizerOf(source, config);
-  const embedding = tokenizer && planEmbedding(specs, config.hiddenSize);
-  const generation = tokenizer && planGeneration(specs, config.endTokens);
+  const embedding = tokenizer && (await toEmbedding(session, specs, config, tokenizer));
+  const generation =
+    tokenizer && typeof decoder !== 'string'
+      ? await toGeneration(decoder, config, tokenizer, tuning)
+      : undefined;
+  const manifest = encodeManifest({
+    files: lines,
+    engine: runtime,
+    options: optionsOf(settings, opened, { embedding, generation }),
+  });
   const tasks: Task[] = ['infer'];
   if (embedding) tasks.push('embed');
   if (generation) tasks.push('generate');
   const loaded: LoadedModel = {
     id: source.id,
     tasks,
-    ...specs,
+    lacks: lackOf(tokenizer, decoder),
+    inputs: specs.inputs,
+    outputs: specs.outputs,
     manifest,
     manifestDigest: manifestDigest(manifest),
     providers: [PROVIDER_NAMES[settings.provider]],
     maxTokens: tokenizer?.maxTokens,
-    dimensions: embedding?.dimensions,
+    dimensions: embedding?.plan.dimensions,
     chatTemplate: chatTemplate(config),
     samplingDefaults: config.sampling,
   };
-  return { loaded, session, tokenizer, embedding, generation, external: files.external };
+  const owner = typeof decoder === 'string' ? session : decoder.decoder;
+  let vocabulary: Vocabulary | undefined;
+  return {
+    loaded,
+    session,
+    tokenizer,
+    embedding,
+    generation,
+    batchable: isBatchable(specs),
+    vocabulary: () => (vocabulary ??= requireVocabulary(config)),
+    // External weights are read where they lie: they live as long as this closure.
+    release: () => owner.release().finally(() => files.external),
+  };
+}
+
+/** What decides how it computes, beside its files. */
+function optionsOf(
+  settings: SessionSettings,
+  opened: OpenSession,
+  { embedding, generation }: Pick<RunningModel, 'embedding' | 'generation'>,
+): ReadonlyMap<string, string> {
+  const options = manifestOptions(settings);
+  if (generation) {
+    options.set('decoder', opened.interface);
+    options.set('decoder_batching', generation.language.batching);
+  }
+  if (embedding) options.set('embedding_batching', embedding.rowwise ? 'rows' : 'alone');
+  return options;
+}
+
+/** Why a model does not generate; undefined where it does. */
+function lackOf(tokenizer: TextTokenizer | undefined, decoder: OpenDecoder | string): string | undefined {
+  if (typeof decoder === 'string') return decoder;
+  return tokenizer ? undefined : 'its folder has no tokenizer.json';
+}
+
+async function toEmbedding(
+  session: TensorSession,
+  specs: Specs,
+  config: ModelConfig,
+  { maxTokens: most }: TextTokenizer,
+): Promise<RunningEmbedding | undefined> {
+  const plan = planEmbedding(specs, config.hiddenSize);
+  return plan && { plan, most, rowwise: await isRowwise(session, plan, most) };
+}
+
+async function toGeneration(
+  { decoder, plan }: OpenDecoder,
+  { endTokens }: ModelConfig,
+  { maxTokens: context }: TextTokenizer,
+  { sequences, cacheBytes, prefixBytes }: Tuning,
+): Promise<RunningGeneration> {
+  const batching = await probeBatching(decoder, plan, context);
+  const limits = { sequences, tokens: Math.floor(cacheBytes / decoder.tokenBytes) };
+  const prefixes = new PrefixStore(prefixBytes);
+  return { language: { decoder, batching, context, prefixes, limits }, endTokens };
+}
+
+function requireVocabulary({ tokenizer }: ModelConfig): Vocabulary {
+  const vocabulary = tokenizer && readVocabulary(tokenizer.json);
+  if (!vocabulary) {
+    throw new EngineError(
+      'INVALID_INPUT',
+      'the tokenizer of this model is of a kind for which output cannot be constrained',
+    );
+  }
+  return vocabulary;
 }
 
 function chatTemplate({
@@ -98,7 +190,7 @@ const pathOf = (source: ModelSource, role: FileRole): string =>
 async function sessionFiles(
   source: ModelSource,
   buffers: ReadonlyMap<string, Uint8Array>,
-): Promise<SessionFiles> {
+): Promise<{ readonly files: SessionFiles; readonly header: OnnxHeader }> {
   const path = pathOf(source, 'weights');
   const weights = buffers.get(path);
   if (!weights) throw new ModelError('WEIGHTS_MISSING', source.id, path, 'is not among the files');
@@ -112,7 +204,7 @@ async function sessionFiles(
   requireExternalData(source.id, path, header.externalData, sizes);
   const external = new Map<string, Uint8Array>();
   for (const [name, location] of paths) external.set(location, buffers.get(name) ?? new Uint8Array());
-  return { id: source.id, path: posix.normalize(path), weights, external };
+  return { files: { id: source.id, path: posix.normalize(path), weights, external }, header };
 }
 
 function configOf(source: ModelSource, buffers: ReadonlyMap<string, Uint8Array>): ModelConfig {

@@ -1,6 +1,6 @@
 import type { ModelSource } from '../models/store.ts';
 import type { RefusedModel } from './engine.ts';
-import type { ProviderChoice } from './protocol.ts';
+import type { ProviderChoice, Tuning } from './protocol.ts';
 
 /** What operators want to hear of; no request's content is in it. */
 export type EngineEvent =
@@ -16,6 +16,8 @@ export interface EngineOptions {
   readonly childEntry: URL;
   /** Threads within one operator; all cores by default. Part of the manifest. */
   readonly threads?: number;
+  /** What differs from `TUNING`. */
+  readonly tuning?: Partial<Tuning>;
   /** Requests that may wait for the process; 1,024 by default. */
   readonly maxPending?: number;
   /** Milliseconds without any answer after which a busy process is killed; two minutes by default. */
@@ -26,3 +28,14 @@ export interface EngineOptions {
   readonly backoff?: { readonly firstMs: number; readonly capMs: number };
   readonly onEvent?: (event: EngineEvent) => void;
 }
+
+/** What holds where nothing is said. */
+export const TUNING: Tuning = {
+  device: 0,
+  deviceMemoryBytes: undefined,
+  sequences: 16,
+  cacheBytes: 0x4000_0000,
+  prefixBytes: 0x400_0000,
+  tensorRows: 1,
+  tensorDelayMs: 0,
+};

@@ -1,10 +1,13 @@
-import { type Engine, EngineError, type LoadedModel } from './engine.ts';
+import { type Engine, EngineError, type InferOptions, type LoadedModel } from './engine.ts';
+
+type Common = Required<Pick<InferOptions, 'scope' | 'onRows'>>;
 
 /**
  * The engine for one admitted request. Its receipt states the manifest of the model that was named at admission: where
- * that model was unloaded or loaded anew since, a call is refused rather than run with other weights.
+ * that model was unloaded or loaded anew since, a call is refused rather than run with other weights. Every
+ * call has the options that are common to all of the request.
  */
-export function pinEngine(engine: Engine, model: LoadedModel): Engine {
+export function pinEngine(engine: Engine, model: LoadedModel, common: Common): Engine {
   const requireSame = (id: string): void => {
     if (id !== model.id || engine.models.get(id) !== model) {
       throw new EngineError('MODEL_REFUSED', 'the model was unloaded after the request was admitted');
@@ -14,17 +17,17 @@ export function pinEngine(engine: Engine, model: LoadedModel): Engine {
     models: engine.models,
     changing: engine.changing,
     health: () => engine.health(),
-    infer: async (id, ...rest) => {
+    infer: async (id, values, options) => {
       requireSame(id);
-      return engine.infer(id, ...rest);
+      return engine.infer(id, values, { ...options, ...common });
     },
-    embed: async (id, ...rest) => {
+    embed: async (id, values, options) => {
       requireSame(id);
-      return engine.embed(id, ...rest);
+      return engine.embed(id, values, { ...options, ...common });
     },
-    generate: async (id, ...rest) => {
+    generate: async (id, prompt, options, onToken) => {
       requireSame(id);
-      return engine.generate(id, ...rest);
+      return engine.generate(id, prompt, { ...options, ...common }, onToken);
     },
     load: (source) => engine.load(source),
     unload: (id) => engine.unload(id),

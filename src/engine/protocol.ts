@@ -8,7 +8,9 @@ import type {
   LoadedModel,
   Sampling,
   Tensor,
+  Text,
 } from './engine.ts';
+import type { ConstraintSpec } from './constraint/spec.ts';
 
 /** Execution provider that the operator asks for. */
 export type ProviderChoice = 'auto' | 'cpu' | 'cuda';
@@ -19,33 +21,53 @@ export interface LoadRequest {
   readonly provider: ProviderChoice;
   /** Threads within one operator. */
   readonly threads: number;
+  readonly tuning: Tuning;
 }
 
-/** One request; `id` is unique for the life of the parent. */
+/** How much is under way at once. */
+export interface Tuning {
+  /** Number of the CUDA device. */
+  readonly device: number;
+  /** Most memory of the device, in bytes; undefined: no limit. */
+  readonly deviceMemoryBytes: number | undefined;
+  /** Generations of one model that advance side by side. */
+  readonly sequences: number;
+  /** Most bytes of one model's caches; sequences wait for room. */
+  readonly cacheBytes: number;
+  /** Most bytes of what prompts leave behind for equal ones, for each model; 0 keeps nothing. */
+  readonly prefixBytes: number;
+  /** Rows of one tensor run that requests may share; 1: each request runs by itself. */
+  readonly tensorRows: number;
+  /** Milliseconds that a tensor request waits for others to share its run. */
+  readonly tensorDelayMs: number;
+}
+
+/** What every request has; `id` is unique for the life of the parent. */
+interface RequestBase {
+  readonly id: number;
+  readonly model: string;
+  /** Who asks: turns are fair between tenants, and nothing that one leaves behind is found by another. */
+  readonly scope: string;
+}
+
 export type RunRequest =
-  | {
-      readonly kind: 'infer';
-      readonly id: number;
-      readonly model: string;
-      readonly inputs: readonly Tensor[];
-    }
-  | { readonly kind: 'embed'; readonly id: number; readonly model: string; readonly texts: readonly string[] }
-  | {
+  | (RequestBase & { readonly kind: 'infer'; readonly inputs: readonly Tensor[] })
+  | (RequestBase & { readonly kind: 'embed'; readonly texts: readonly Text[] })
+  | (RequestBase & {
       readonly kind: 'generate';
-      readonly id: number;
-      readonly model: string;
-      readonly prompt: string;
+      readonly prompt: Text;
       readonly maxTokens: number;
       readonly templated: boolean;
       readonly sampling: Sampling | undefined;
       readonly stop: readonly string[];
       readonly logprobs: number | undefined;
-    };
+      readonly constraint: ConstraintSpec | undefined;
+    });
 
-/** A request before it has an id. */
+/** A request before it has an id and a tenant. */
 export type RunPayload = RunRequest extends infer Request
   ? Request extends RunRequest
-    ? Omit<Request, 'id'>
+    ? Omit<Request, 'id' | 'scope'>
     : never
   : never;
 
@@ -79,14 +101,27 @@ export interface LoadedReply {
   readonly fallback: string | undefined;
 }
 
+/** A token of one generation. */
+export interface TokenOf {
+  readonly id: number;
+  readonly token: GeneratedToken;
+}
+
+/** Outputs, and the rows of the run that gave them where requests may share runs. */
+export interface InferResult {
+  readonly outputs: readonly Tensor[];
+  readonly rows: number | undefined;
+}
+
 /** The last is of a change. */
-export type RunResult = readonly Tensor[] | Embeddings | Generation | LoadedReply | undefined;
+export type RunResult = InferResult | Embeddings | Generation | LoadedReply | undefined;
 
 /** What the child sends. Every request is answered by one `done` or `failed`, a cancelled one too. */
 export type FromChild =
   | LoadedReply
   | { readonly kind: 'unavailable'; readonly message: string }
-  | { readonly kind: 'token'; readonly id: number; readonly token: GeneratedToken }
+  /** Tokens of one turn, in order. */
+  | { readonly kind: 'tokens'; readonly tokens: readonly TokenOf[] }
   | { readonly kind: 'done'; readonly id: number; readonly result: RunResult }
   | {
       readonly kind: 'failed';

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { env } from 'onnxruntime-node';
+import { RuntimeLibrary } from './ort/library.ts';
 import type { ManifestEngine } from '../models/manifest.ts';
 
 const CUDA_LIBRARY = 'libonnxruntime_providers_cuda.so';
@@ -22,6 +23,22 @@ export async function identifyRuntime(): Promise<ManifestEngine> {
   const version = env.versions.node;
   if (version === undefined) throw new Error('the version of onnxruntime is unknown');
   return { name: 'onnxruntime', version, build: await hashFile(loadedLibrary()) };
+}
+
+let native: { readonly library: RuntimeLibrary | undefined } | undefined;
+
+/** The C interface of the loaded library, one for the process; undefined where it cannot be had. */
+export function nativeLibrary(): RuntimeLibrary | undefined {
+  native ??= { library: openLibrary() };
+  return native.library;
+}
+
+function openLibrary(): RuntimeLibrary | undefined {
+  try {
+    return new RuntimeLibrary(loadedLibrary());
+  } catch {
+    return undefined;
+  }
 }
 
 /** SHA-256 of the CUDA provider in lower-case hex. */
@@ -59,13 +76,13 @@ function mappedLibrary(maps: string): string {
 
 /** A library that keeps CUDA from loading. */
 export interface MissingLibrary {
-  readonly library: string;
+  readonly file: string;
   readonly detail: string;
 }
 
 /** The first library without which CUDA cannot load, dependencies included; undefined when all load. */
 export function missingCudaLibrary(folder: string): MissingLibrary | undefined {
-  if (!existsSync(join(folder, CUDA_LIBRARY))) return { library: CUDA_LIBRARY, detail: 'is not installed' };
+  if (!existsSync(join(folder, CUDA_LIBRARY))) return { file: CUDA_LIBRARY, detail: 'is not installed' };
   for (const library of CUDA_LIBRARIES) {
     const missing = whyNotLoadable(join(folder, library), library);
     if (missing) return missing;
@@ -81,8 +98,8 @@ function whyNotLoadable(path: string, library: string): MissingLibrary | undefin
     const message = error instanceof Error ? error.message : '';
     if (message.includes('did not self-register')) return undefined;
     const dependency = /^(\S+): cannot open shared object file/.exec(message)?.[1];
-    if (dependency === undefined || dependency === path) return { library, detail: 'does not load' };
-    return { library: dependency, detail: `is needed by ${library} and does not load` };
+    if (dependency === undefined || dependency === path) return { file: library, detail: 'does not load' };
+    return { file: dependency, detail: `is needed by ${library} and does not load` };
   }
   return undefined;
 }

@@ -1,69 +1,48 @@
-import { batchSize, embedRows } from './embedding.ts';
+import { compileConstraint } from './constraint/constraint.ts';
+import { ContinuousBatch, type GenerationJob } from './continuousBatch.ts';
 import { EngineError, type EngineErrorCode } from './engine.ts';
-import { GenerationRun } from './generation.ts';
-import { infer } from './inference.ts';
 import type { RunningModel } from './model.ts';
-import type { FromChild, RunRequest, RunResult } from './protocol.ts';
-
-/** Generations that advance side by side, each with a KV cache in memory; later ones wait. */
-const MAX_GENERATIONS = 16;
-
-interface InferJob {
-  readonly kind: 'infer';
-  readonly id: number;
-  readonly model: RunningModel;
-  readonly request: Extract<RunRequest, { kind: 'infer' }>;
-}
-
-interface EmbedJob {
-  readonly kind: 'embed';
-  readonly id: number;
-  readonly model: RunningModel;
-  readonly rows: readonly (readonly number[])[];
-  /** Rows that a run has taken. */
-  taken: number;
-  readonly vectors: Float32Array[];
-}
-
-interface GenerateJob {
-  readonly kind: 'generate';
-  readonly id: number;
-  readonly run: GenerationRun;
-}
-
-/** One text of a request. */
-interface Row {
-  readonly job: EmbedJob;
-  readonly ids: readonly number[];
-}
-
-type Job = InferJob | EmbedJob | GenerateJob;
+import type { FromChild, RunRequest, RunResult, TokenOf, Tuning } from './protocol.ts';
+import { Sequence } from './sequence.ts';
+import { TensorQueue } from './tensorQueue.ts';
 
 /**
- * Decides what the process runs next. A run cannot be interrupted, so fairness lies between runs: one inference or
- * batch of embeddings, then one token of one generation, and so on. Texts that wait for the same model while a run
- * is under way share the next one.
+ * Decides what the process runs next. A run cannot be interrupted, so fairness lies between runs: one tensor run, then
+ * one turn of every model's generations, and so on. Requests share runs where that does not change their results.
  */
 export class Scheduler {
   readonly #models: ReadonlyMap<string, RunningModel>;
   readonly #send: (message: FromChild) => void;
   /** Requests without an answer; what is not here any more was cancelled. */
   readonly #open = new Set<number>();
-  #waiting: (InferJob | EmbedJob)[] = [];
-  #generating: GenerateJob[] = [];
+  readonly #tensors: TensorQueue;
+  readonly #batches = new Map<RunningModel, ContinuousBatch>();
+  /** Tokens of the turn under way. */
+  #tokens: TokenOf[] = [];
   #running = false;
+  /** Ends with the run that is under way. */
+  #turn: Promise<void> = Promise.resolve();
 
-  constructor(models: ReadonlyMap<string, RunningModel>, send: (message: FromChild) => void) {
+  constructor(models: ReadonlyMap<string, RunningModel>, tuning: Tuning, send: (message: FromChild) => void) {
     this.#models = models;
     this.#send = send;
+    this.#tensors = new TensorQueue(tuning, {
+      done: (id, result) => {
+        this.#finish(id, result);
+      },
+      fail: (id, error) => {
+        this.#fail(id, error);
+      },
+    });
   }
 
   submit(request: RunRequest): void {
     this.#open.add(request.id);
     try {
-      const job = this.#toJob(request);
-      if (job.kind === 'generate') this.#generating.push(job);
-      else this.#waiting.push(job);
+      const model = this.#models.get(request.model);
+      if (!model) throw new EngineError('UNKNOWN_MODEL', 'no such model');
+      if (request.kind === 'generate') this.#generate(request, model);
+      else this.#tensors.submit(request, model);
     } catch (error) {
       this.#fail(request.id, error);
     }
@@ -72,107 +51,85 @@ export class Scheduler {
 
   /** Drops a request; a run that is under way ends unheard. */
   cancel(id: number): void {
-    this.#waiting = this.#waiting.filter((job) => job.id !== id);
-    this.#generating = this.#generating.filter((job) => job.id !== id);
+    this.#tensors.remove(id);
+    for (const batch of this.#batches.values()) batch.cancel(id);
     this.#fail(id, new EngineError('CANCELLED', 'the request was cancelled'));
   }
 
-  #toJob(request: RunRequest): Job {
-    const { id } = request;
-    const model = this.#models.get(request.model);
-    if (!model) throw new EngineError('UNKNOWN_MODEL', 'no such model');
-    if (request.kind === 'infer') return { kind: 'infer', id, model, request };
-    const { tokenizer, generation: plan, session } = model;
-    if (!tokenizer) throw new EngineError('UNSUPPORTED_TASK', 'the model has no tokenizer');
-    if (request.kind === 'embed') {
-      const rows = request.texts.map((text, i) => tokenizer.encode(text, true, `text ${i}`));
-      return { kind: 'embed', id, model, rows, taken: 0, vectors: [] };
-    }
-    if (!plan) throw new EngineError('UNSUPPORTED_TASK', 'the model does not generate');
-    const prompt = tokenizer.encode(request.prompt, !request.templated, 'the prompt');
+  /** Frees a model; the parent has waited for its calls, but one that was cancelled may still be under way. */
+  async release(model: RunningModel): Promise<void> {
+    await this.#turn;
+    this.#batches.get(model)?.release();
+    this.#batches.delete(model);
+    await model.release();
+  }
+
+  #generate(request: Extract<RunRequest, { kind: 'generate' }>, model: RunningModel): void {
+    const { tokenizer, generation } = model;
+    if (!tokenizer || !generation) throw new EngineError('UNSUPPORTED_TASK', 'the model does not generate');
+    const prompt = tokenizer.idsOf(request.prompt, !request.templated, 'the prompt');
     if (prompt.length >= tokenizer.maxTokens) {
       throw new EngineError(
         'INVALID_INPUT',
         `the prompt fills all ${tokenizer.maxTokens} tokens of the context`,
       );
     }
-    return { kind: 'generate', id, run: new GenerationRun({ session, plan, tokenizer }, prompt, request) };
+    const { endTokens } = generation;
+    const { id, scope } = request;
+    const constraint =
+      request.constraint && compileConstraint(request.constraint, model.vocabulary(), endTokens);
+    const sequence = new Sequence(tokenizer, endTokens, prompt, { ...request, constraint });
+    const batch = this.#batchOf(model);
+    if (!batch.holds(sequence)) {
+      throw new EngineError(
+        'INVALID_INPUT',
+        'the prompt and max_tokens need more memory than all caches have',
+      );
+    }
+    batch.submit({ id, scope, sequence } satisfies GenerationJob);
+  }
+
+  #batchOf(model: RunningModel): ContinuousBatch {
+    const known = this.#batches.get(model);
+    if (known) return known;
+    if (!model.generation) throw new EngineError('UNSUPPORTED_TASK', 'the model does not generate');
+    const batch = new ContinuousBatch(model.generation.language, {
+      token: (id, token) => {
+        if (this.#open.has(id)) this.#tokens.push({ id, token });
+      },
+      end: (id, generation) => {
+        this.#flush();
+        this.#finish(id, generation);
+      },
+      fail: (id, error) => {
+        this.#flush();
+        this.#fail(id, error);
+      },
+    });
+    this.#batches.set(model, batch);
+    return batch;
   }
 
   async #work(): Promise<void> {
     this.#running = true;
-    while (this.#waiting.length + this.#generating.length > 0) {
+    for (;;) {
       // Messages that came in during the last run are read here, so that they can share the next.
       await new Promise((resolve) => setImmediate(resolve));
-      const [next] = this.#waiting;
-      if (next?.kind === 'infer') await this.#infer(next);
-      else if (next) await this.#embed(next.model);
-      await this.#advance();
+      const batches = [...this.#batches.values()].filter((batch) => !batch.isIdle);
+      if (this.#tensors.isEmpty && batches.length === 0) break;
+      await (this.#turn = this.#tensors.advance(batches.length > 0));
+      for (const batch of batches) {
+        await (this.#turn = batch.advance());
+        this.#flush();
+      }
     }
     this.#running = false;
   }
 
-  async #infer(job: InferJob): Promise<void> {
-    this.#waiting = this.#waiting.filter((other) => other !== job);
-    try {
-      const { session, loaded } = job.model;
-      this.#finish(job.id, await infer(session, loaded.outputs, job.request.inputs));
-    } catch (error) {
-      this.#fail(job.id, error);
-    }
-  }
-
-  /** One run over the first rows that wait for this model, whoever sent them. */
-  async #embed(model: RunningModel): Promise<void> {
-    const jobs = this.#waiting.filter((job) => job.kind === 'embed').filter((job) => job.model === model);
-    const rows: Row[] = jobs.flatMap((job) => job.rows.slice(job.taken).map((ids) => ({ job, ids })));
-    const batch = rows.slice(0, batchSize(rows.map((row) => row.ids)));
-    for (const { job } of batch) job.taken += 1;
-    // A row that makes its batch fail may fail only its own request: each is then run alone.
-    if (!(await this.#embedBatch(model, batch, batch.length === 1))) {
-      for (const row of batch) await this.#embedBatch(model, [row], true);
-    }
-    for (const job of jobs) this.#finishEmbed(job);
-  }
-
-  /** Whether the run gave vectors or, with `last`, the requests were refused for want of them. */
-  async #embedBatch(model: RunningModel, batch: readonly Row[], last: boolean): Promise<boolean> {
-    try {
-      if (!model.embedding) throw new EngineError('UNSUPPORTED_TASK', 'the model does not embed');
-      const ids = batch.map((row) => row.ids);
-      const vectors = await embedRows(model.session, model.embedding, ids);
-      vectors.forEach((vector, i) => batch[i]?.job.vectors.push(vector));
-      return true;
-    } catch (error) {
-      if (last) for (const { job } of batch) this.#dropEmbed(job, error);
-      return last;
-    }
-  }
-
-  #dropEmbed(job: EmbedJob, error: unknown): void {
-    this.#waiting = this.#waiting.filter((other) => other !== job);
-    this.#fail(job.id, error);
-  }
-
-  #finishEmbed(job: EmbedJob): void {
-    if (job.vectors.length < job.rows.length) return;
-    this.#waiting = this.#waiting.filter((other) => other !== job);
-    this.#finish(job.id, { vectors: job.vectors, tokens: job.rows.map((row) => row.length) });
-  }
-
-  /** One step of the generation that has waited longest. */
-  async #advance(): Promise<void> {
-    const job = this.#generating.shift();
-    if (!job) return;
-    try {
-      const { token, end } = await job.run.step();
-      if (!this.#open.has(job.id)) return;
-      if (token) this.#send({ kind: 'token', id: job.id, token });
-      if (end) this.#finish(job.id, end);
-      else this.#generating.splice(MAX_GENERATIONS - 1, 0, job);
-    } catch (error) {
-      this.#fail(job.id, error);
-    }
+  /** One message for all tokens of a turn. */
+  #flush(): void {
+    if (this.#tokens.length > 0) this.#send({ kind: 'tokens', tokens: this.#tokens });
+    this.#tokens = [];
   }
 
   #finish(id: number, result: RunResult): void {

@@ -1,4 +1,4 @@
-import { InferenceSession } from 'onnxruntime-node';
+import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import { ModelError } from '../models/errors.ts';
 import type { TensorSpec } from './engine.ts';
 import { datatypeOf } from './tensors.ts';
@@ -13,6 +13,19 @@ export interface SessionSettings {
   readonly threads: number;
   /** SHA-256 of the CUDA provider in hex; undefined on the CPU. */
   readonly cudaLibrary: string | undefined;
+  /** Number of the CUDA device. */
+  readonly device: number;
+  /** Most memory of the device that the provider takes, in bytes; undefined: no limit. */
+  readonly deviceMemoryBytes: number | undefined;
+}
+
+/** What runs over tensors of the host, whichever interface of the runtime is behind it. */
+export interface TensorSession {
+  run(
+    feeds: Record<string, Tensor>,
+    names: readonly string[],
+  ): Promise<Readonly<Record<string, Tensor | undefined>>>;
+  release(): Promise<void>;
 }
 
 export interface SessionFiles {
@@ -25,11 +38,7 @@ export interface SessionFiles {
 }
 
 /** Settings as the manifest states them: those that may change an output. */
-export function manifestOptions({
-  provider,
-  threads,
-  cudaLibrary,
-}: SessionSettings): ReadonlyMap<string, string> {
+export function manifestOptions({ provider, threads, cudaLibrary }: SessionSettings): Map<string, string> {
   const options = new Map([
     ['execution_mode', 'sequential'],
     ['execution_provider', PROVIDER_NAMES[provider]],
@@ -52,7 +61,7 @@ export async function createSession(
   if (settings.provider === 'cuda') extra['session.disable_cpu_ep_fallback'] = '1';
   try {
     return await InferenceSession.create(files.weights, {
-      executionProviders: [settings.provider],
+      executionProviders: [providerOf(settings)],
       graphOptimizationLevel: 'all',
       executionMode: 'sequential',
       intraOpNumThreads: settings.threads,
@@ -69,8 +78,18 @@ export async function createSession(
   }
 }
 
+function providerOf({
+  provider,
+  device,
+  deviceMemoryBytes,
+}: SessionSettings): InferenceSession.ExecutionProviderConfig {
+  if (provider === 'cpu') return 'cpu';
+  const limit = deviceMemoryBytes === undefined ? {} : { gpuMemLimit: deviceMemoryBytes };
+  return { name: 'cuda', deviceId: device, ...limit };
+}
+
 /** Maps a failure to load. The runtime's text speaks of the model, which is the operator's, not of any request. */
-function refuseLoad({ id, path }: SessionFiles, message: string): ModelError {
+export function refuseLoad({ id, path }: SessionFiles, message: string): ModelError {
   const detail = message.replaceAll(/\s+/g, ' ').slice(0, 400);
   if (message.includes('fallback to CPU EP has been explicitly disabled')) {
     return new ModelError('PROVIDER_UNSUPPORTED', id, path, 'has nodes that CUDA does not run');

@@ -1,7 +1,7 @@
 import * as library from '@huggingface/tokenizers';
 import type { ModelConfig } from '../models/config.ts';
 import { FileRefused } from '../models/errors.ts';
-import { EngineError } from './engine.ts';
+import { EngineError, type Text } from './engine.ts';
 
 /** What is used of the library, whose own declarations do not resolve under `nodenext`. */
 interface LibraryTokenizer {
@@ -26,6 +26,8 @@ const REPLACEMENT = '\uFFFD';
 export class TextTokenizer {
   readonly maxTokens: number;
   readonly #tokenizer: LibraryTokenizer;
+  /** One more than the largest id. */
+  readonly #size: number;
   /** Text of each special token. */
   readonly #special: ReadonlyMap<number, string>;
   /** An ordinary token and its text: a decoder may drop the space that leads a text. */
@@ -39,6 +41,7 @@ export class TextTokenizer {
       throw new FileRefused('FILE_MALFORMED', 'is of a kind that is not supported here');
     }
     const added = [...this.#tokenizer.get_added_tokens_decoder()];
+    this.#size = 1 + Math.max(largestId(files.json), ...added.map(([id]) => id));
     const special = added.filter(([, token]) => token.special);
     this.#special = new Map(special.map(([id, token]) => [id, token.content]));
   }
@@ -58,6 +61,24 @@ export class TextTokenizer {
       throw new EngineError('INVALID_INPUT', `${what} has characters that the tokenizer does not know`);
     }
     return ids;
+  }
+
+  /** Token ids of a text, or those that were given, if each is one. `what` names it in refusals. */
+  idsOf(text: Text, addSpecialTokens: boolean, what: string): readonly number[] {
+    if (typeof text === 'string') return this.encode(text, addSpecialTokens, what);
+    if (text.length < 1 || text.length > this.maxTokens) {
+      throw new EngineError(
+        'INVALID_INPUT',
+        `${what} has ${text.length} tokens, from 1 to ${this.maxTokens}`,
+      );
+    }
+    if (!text.every((id) => Number.isSafeInteger(id) && id >= 0 && id < this.#size)) {
+      throw new EngineError(
+        'INVALID_INPUT',
+        `${what} has ids that are no tokens: 0 to ${this.#size - 1} are`,
+      );
+    }
+    return text;
   }
 
   /** The text of tokens; special ones have none. */
@@ -85,6 +106,17 @@ export class TextTokenizer {
     const { ids } = this.#tokenizer.encode('a', { add_special_tokens: false });
     return { ids, text: this.decode(ids) };
   }
+}
+
+/** Largest id of the vocabulary of a `tokenizer.json`: a map of tokens to ids, or a list in the order of ids. */
+function largestId(json: object): number {
+  const { model } = json as { readonly model?: { readonly vocab?: unknown } };
+  if (Array.isArray(model?.vocab)) return model.vocab.length - 1;
+  let largest = -1;
+  for (const id of Object.values(model?.vocab ?? {})) {
+    if (typeof id === 'number' && id > largest) largest = id;
+  }
+  return largest;
 }
 
 /**

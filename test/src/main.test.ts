@@ -167,7 +167,7 @@ describe('starting and stopping', () => {
   test('a store that cannot be used starts nothing', async () => {
     const folder = await makeFolder();
     const config = configIn(folder);
-    const refused = start({ ...config, models: { directory: join(folder, 'none') } });
+    const refused = start({ ...config, models: { directory: join(folder, 'none'), signing: [] } });
     await expect(refused).rejects.toMatchObject({ code: 'STORE_UNREADABLE' });
   });
 });

@@ -11,6 +11,7 @@ import {
   type LoadedModel,
   type ModelChange,
   type Tensor,
+  type Text,
 } from '../../src/engine/engine.ts';
 import type { ModelSource } from '../../src/models/store.ts';
 
@@ -27,6 +28,11 @@ const MODEL: LoadedModel = {
   chatTemplate: undefined,
   samplingDefaults: undefined,
 };
+
+/** Token ids are words of their own: `#7`. */
+function wordsOf(text: Text): readonly string[] {
+  return typeof text === 'string' ? text.split(' ') : text.map((id) => `#${id}`);
+}
 
 /** An engine without a model: it echoes tensors and words, and fails or waits as a test says. */
 export class FakeEngine implements Engine {
@@ -57,19 +63,19 @@ export class FakeEngine implements Engine {
     return inputs;
   }
 
-  async embed(_model: string, texts: readonly string[], options?: CallOptions): Promise<Embeddings> {
+  async embed(_model: string, texts: readonly Text[], options?: CallOptions): Promise<Embeddings> {
     await this.#turn(options);
     const vectors = texts.map((text) => Float32Array.of(text.length, 0.5));
-    return { vectors, tokens: texts.map((text) => text.split(' ').length) };
+    return { vectors, tokens: texts.map((text) => wordsOf(text).length) };
   }
 
   async generate(
     _model: string,
-    prompt: string,
+    prompt: Text,
     options: GenerateOptions,
     onToken: (token: GeneratedToken) => void,
   ): Promise<Generation> {
-    const words = prompt.split(' ');
+    const words = wordsOf(prompt);
     const tokens = words.slice(0, options.maxTokens);
     for (const [id, text] of tokens.entries()) {
       if (id === 1 || tokens.length === 1) await this.#turn(options);

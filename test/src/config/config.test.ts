@@ -44,6 +44,12 @@ describe('the configuration', () => {
     expect((await load('{}', { environment: both })).config.server.port).toBe(10);
   });
 
+  test('has no gRPC door unless a port is set', async () => {
+    expect((await load('{"grpc":{"host":"0.0.0.0"}}')).config.grpc).toEqual({ host: '0.0.0.0' });
+    const environment = { VOUCHSAFE_GRPC_PORT: '9001' };
+    expect((await load('{}', { environment })).config.grpc).toEqual({ host: '127.0.0.1', port: 9001 });
+  });
+
   test('every setting has a variable of its own and a description', () => {
     const variables = SETTINGS.map(({ variable }) => variable);
     expect(new Set(variables).size).toBe(SETTINGS.length);
@@ -78,6 +84,8 @@ describe('the configuration', () => {
     ['CONFIG_INVALID', '{"receipts":{"algorithm":"none"}}'],
     ['CONFIG_INVALID', '{"keys":{"apiKeys":[{"name":"a","sha256":"ab"}]}}'],
     ['KEYS_MISSING', '{"server":{"host":"0.0.0.0"}}'],
+    ['KEYS_MISSING', '{"grpc":{"host":"0.0.0.0","port":9000}}'],
+    ['CONFIG_INVALID', '{"grpc":{"port":65536}}'],
     ['KEYS_MISSING', '{"keys":{"required":"always"}}'],
   ])('%s: %s', async (code, text) => {
     await expect(load(text)).rejects.toMatchObject({ code, advice: expect.any(String) });
@@ -128,7 +136,9 @@ describe('the digest that receipts state', () => {
     const digest = (overrides: Parameters<typeof testConfig>[0]): string =>
       Buffer.from(configDigest(testConfig(overrides))).toString('hex');
     const base = digest({});
-    expect(digest({ server: { port: 99 }, data: { directory: 'x' }, log: { level: 'debug' } })).toBe(base);
+    expect(
+      digest({ server: { port: 99 }, grpc: { port: 99 }, data: { directory: 'x' }, log: { level: 'debug' } }),
+    ).toBe(base);
     expect(digest({ keys: { apiKeys: [apiKey('a').entry] } })).toBe(base);
     for (const change of [
       { engine: { threads: 3 } },

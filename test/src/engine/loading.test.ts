@@ -159,7 +159,7 @@ describe('execution provider', () => {
     if (!missing) return;
     await expect(start(SHIPPED_MODELS, { provider: 'cuda' })).rejects.toMatchObject({
       code: 'PROVIDER_MISSING',
-      file: missing.library,
+      file: missing.file,
     });
     const fallbacks: string[] = [];
     const engine = await start(SHIPPED_MODELS, {
@@ -170,17 +170,17 @@ describe('execution provider', () => {
     });
     expect(engine.models.get(EMBED)!.providers).toEqual(['CPUExecutionProvider']);
     expect(fallbacks).toHaveLength(1);
-    expect(fallbacks[0]).toContain(missing.library);
+    expect(fallbacks[0]).toContain(missing.file);
   });
 
   test('a CUDA library that is there but does not load is named', async () => {
     expect(missingCudaLibrary(await makeStore())).toMatchObject({
-      library: 'libonnxruntime_providers_cuda.so',
+      file: 'libonnxruntime_providers_cuda.so',
     });
     const broken = await makeStore({
       'libonnxruntime_providers_cuda.so': 'no library',
       'libonnxruntime_providers_shared.so': 'no library',
     });
-    expect(missingCudaLibrary(broken)).toMatchObject({ library: 'libonnxruntime_providers_shared.so' });
+    expect(missingCudaLibrary(broken)).toMatchObject({ file: 'libonnxruntime_providers_shared.so' });
   });
 });

@@ -1,18 +1,13 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { batchSize } from '../../../src/engine/embedding.ts';
+import { type EmbeddingPlan, paddedLength, rowsPerRun, widthOf } from '../../../src/engine/embedding.ts';
 import { fromHalf } from '../../../src/engine/tensors.ts';
-import { IncrementalText, TextTokenizer } from '../../../src/engine/tokenizer.ts';
+import { IncrementalText } from '../../../src/engine/tokenizer.ts';
+import { readTokenizer } from '../../support/decoders.ts';
 import { SHIPPED_MODELS } from '../../support/store.ts';
 
-const json = (name: string): object =>
-  JSON.parse(readFileSync(join(SHIPPED_MODELS, 'tinygpt-1m', name), 'utf8')) as object;
-const tokenizer = new TextTokenizer(
-  { json: json('tokenizer.json'), config: json('tokenizer_config.json') },
-  4096,
-);
+const tokenizer = readTokenizer(join(SHIPPED_MODELS, 'tinygpt-1m'), 4096);
 
 const pieces = (prompt: readonly number[], ids: readonly number[]): readonly string[] => {
   const text = new IncrementalText(tokenizer, prompt);
@@ -63,25 +58,78 @@ describe('incremental text', () => {
   });
 });
 
-describe('a run', () => {
-  test('takes rows while they fit, and one at least', () => {
-    const row = (length: number): readonly number[] => new Array<number>(length).fill(1);
-    expect(batchSize([row(100_000), row(1)])).toBe(1);
-    expect(batchSize(new Array(500).fill(row(4)))).toBe(64);
-    expect(batchSize([row(8), row(8000), row(8000)])).toBe(2);
-    expect(batchSize([])).toBe(0);
+describe('tokens in place of a text', () => {
+  test('are taken as they are, special ones and one alone too', () => {
+    for (const ids of [[0], [1023], [5, 0, 5]]) expect(tokenizer.idsOf(ids, true, 'text')).toEqual(ids);
   });
 
-  test('reads binary16', () => {
-    const cases = [
-      [0x0000, 0],
-      [0x3c00, 1],
-      [0xc000, -2],
-      [0x7bff, 65504],
-      [0x0001, 2 ** -24],
-      [0x7c00, Infinity],
-      [0x7e00, NaN],
-    ] as const;
-    for (const [bits, value] of cases) expect(fromHalf(bits)).toBe(value);
+  test('are those of the text where a text is given', () => {
+    expect(tokenizer.idsOf('a house', false, 'text')).toEqual(tokenizer.encode('a house', false, 'text'));
   });
+
+  test.each([
+    ['none', []],
+    ['more than the context', new Array<number>(4097).fill(1)],
+    ['one behind the last', [1, 1024]],
+    ['a negative one', [-1]],
+    ['a broken one', [1.5]],
+    ['one that is no number', [NaN]],
+  ])('are refused where there is %s', (_name, ids) => {
+    expect(() => tokenizer.idsOf(ids, true, 'text 3')).toThrow(
+      expect.objectContaining({ code: 'INVALID_INPUT', message: expect.stringMatching(/^text 3 has/) }),
+    );
+  });
+
+  test('may fill the context', () => {
+    expect(tokenizer.idsOf(new Array<number>(4096).fill(1), true, 'text')).toHaveLength(4096);
+  });
+});
+
+describe('the width of an embedding run', () => {
+  test('grows in steps of 16, then by half, up to the context', () => {
+    const widths = [1, 16, 17, 32, 33, 64, 65, 97, 145, 225, 500].map((tokens) => paddedLength(tokens, 512));
+    expect(widths).toEqual([16, 16, 32, 32, 48, 64, 96, 144, 224, 336, 512]);
+    expect(paddedLength(5, 8)).toBe(8);
+  });
+
+  test('is never less than the text, and at most half as large again beyond the narrowest', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 10_000 }), (tokens) => {
+        const width = paddedLength(tokens, 10_000);
+        expect(width).toBeGreaterThanOrEqual(tokens);
+        expect(width).toBeLessThanOrEqual(Math.max(16, tokens * 1.5 + 16));
+        expect(paddedLength(width, 10_000)).toBe(width);
+      }),
+      { seed: 1, numRuns: 300 },
+    );
+  });
+
+  test('is the text itself without a mask or company', () => {
+    const plan = (...inputs: readonly string[]): EmbeddingPlan => ({
+      inputs: new Set(inputs),
+      output: 'last_hidden_state',
+      pooled: true,
+      dimensions: 3,
+    });
+    expect(widthOf(5, plan('input_ids', 'attention_mask'), { rowwise: true, most: 64 })).toBe(16);
+    expect(widthOf(5, plan('input_ids', 'attention_mask'), { rowwise: false, most: 64 })).toBe(5);
+    expect(widthOf(5, plan('input_ids'), { rowwise: true, most: 64 })).toBe(5);
+  });
+
+  test('bounds the rows, of which there is one at least', () => {
+    expect([1, 16, 256, 512, 16_384, 100_000].map(rowsPerRun)).toEqual([64, 64, 64, 32, 1, 1]);
+  });
+});
+
+test('binary16 is read', () => {
+  const cases = [
+    [0x0000, 0],
+    [0x3c00, 1],
+    [0xc000, -2],
+    [0x7bff, 65504],
+    [0x0001, 2 ** -24],
+    [0x7c00, Infinity],
+    [0x7e00, NaN],
+  ] as const;
+  for (const [bits, value] of cases) expect(fromHalf(bits)).toBe(value);
 });

@@ -1,0 +1,30 @@
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { TestEnvironment } from 'jest-environment-node';
+
+// The runtime's environment is made once for a process, and by no test file of its own: a second one aborts.
+const require = createRequire(import.meta.url);
+const { binding, initOrt } = require(join(dirname(require.resolve('onnxruntime-node')), 'binding.js'));
+initOrt();
+binding.initOrtOnce = () => undefined;
+
+/**
+ * Jest's environment with Node's own typed arrays: onnxruntime-node makes its outputs of those, and its JavaScript half
+ * compares constructors.
+ */
+export default class OnnxEnvironment extends TestEnvironment {
+  constructor(config, context) {
+    super(config, context);
+    Object.assign(this.global, {
+      Float32Array,
+      Float64Array,
+      Int8Array,
+      Uint16Array,
+      Int16Array,
+      Uint32Array,
+      Int32Array,
+      BigUint64Array,
+      BigInt64Array,
+    });
+  }
+}
