@@ -1,0 +1,90 @@
+import { equalBytes } from '../../attestation/bytes/bytes.ts';
+import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
+import { type Engine, EngineError } from '../engine/engine.ts';
+import { startEngine } from '../engine/host.ts';
+import type { EngineOptions } from '../engine/options.ts';
+import { ModelError } from '../models/errors.ts';
+import { type ModelSource, readStore } from '../models/store.ts';
+import { ReplayError } from './errors.ts';
+import { parseManifest, threadsOf } from './manifest.ts';
+
+/** Compiled entry of the engine process, also where this file runs from its source. */
+const CHILD_ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/src/engine/child.js' : '../engine/child.js',
+  import.meta.url,
+);
+
+const CUDA_PROVIDER = 'CUDAExecutionProvider';
+
+export interface ReplayEngineOptions {
+  /** Folder of the models. */
+  readonly models: string;
+  /** By default what the receipt names. */
+  readonly provider?: 'cpu' | 'cuda' | undefined;
+  /** By default all cores, or what gives the recorded manifest. */
+  readonly threads?: number | undefined;
+  readonly childEntry?: URL | undefined;
+}
+
+export interface ReplayEngine {
+  readonly engine: Engine;
+  /** Threads that were found in the digest of the receipt; undefined where none had to be. */
+  readonly foundThreads: number | undefined;
+}
+
+/** Starts a process of its own with the model that a receipt names, set as the receipt has it. */
+export async function startRecordedModel(
+  claims: ReceiptClaims,
+  { models, provider, threads, childEntry = CHILD_ENTRY }: ReplayEngineOptions,
+): Promise<ReplayEngine> {
+  const source = await findSource(models, claims.model);
+  const start = (count: number | undefined): Promise<Engine> =>
+    starting({
+      models: [source],
+      provider: provider ?? (claims.providers.includes(CUDA_PROVIDER) ? 'cuda' : 'cpu'),
+      childEntry,
+      ...(count !== undefined && { threads: count }),
+    });
+  const engine = await start(threads);
+  const found = threads === undefined ? otherThreads(engine, claims) : undefined;
+  if (found === undefined) return { engine, foundThreads: undefined };
+  await engine.close();
+  return { engine: await start(found), foundThreads: found };
+}
+
+/** A number of threads that gives the recorded manifest, where the one that was taken does not. */
+function otherThreads(engine: Engine, { model: id, manifestDigest }: ReceiptClaims): number | undefined {
+  const model = engine.models.get(id);
+  if (!model || equalBytes(model.manifestDigest, manifestDigest)) return undefined;
+  return threadsOf(parseManifest(model.manifest), manifestDigest);
+}
+
+async function findSource(directory: string, id: string): Promise<ModelSource> {
+  try {
+    const { models, refused } = await readStore(directory);
+    const source = models.find((model) => model.id === id);
+    if (source) return source;
+    const refusal = refused.find(({ model }) => model === id);
+    if (refusal) throw refusal;
+  } catch (error) {
+    throw asReplayError(error);
+  }
+  throw new ReplayError('MODEL_MISSING', `${directory} has no model ${id}`);
+}
+
+async function starting(options: EngineOptions): Promise<Engine> {
+  try {
+    return await startEngine(options);
+  } catch (error) {
+    throw asReplayError(error);
+  }
+}
+
+function asReplayError(error: unknown): unknown {
+  if (error instanceof ModelError) {
+    const code = error.code === 'STORE_UNREADABLE' ? 'MODEL_MISSING' : 'MODEL_UNUSABLE';
+    return new ReplayError(code, `${error.code}: ${error.message}`);
+  }
+  if (error instanceof EngineError) return new ReplayError('RUN_FAILED', `${error.code}: ${error.message}`);
+  return error;
+}
