@@ -1,0 +1,125 @@
+import type { Metadata, sendUnaryData } from '@grpc/grpc-js';
+import { type Facts, finish, nextRequestId } from '../http/endpoint.ts';
+import { ServiceError, toServiceError } from '../http/errors.ts';
+import { Lifetime } from '../http/lifetime.ts';
+import { stackFrames } from '../http/logging.ts';
+import type { Headed } from '../http/request.ts';
+import type { Service } from '../http/service.ts';
+import { type GrpcCall, GrpcReply } from './reply.ts';
+
+/** One call on its way. */
+export interface Context {
+  readonly call: GrpcCall;
+  readonly headed: Headed;
+  readonly reply: GrpcReply;
+  readonly lifetime: Lifetime;
+  readonly facts: Facts;
+}
+
+/** What a call does. An answer is sent; undefined where it was sent already. */
+export type Action = (context: Context) => Promise<Uint8Array | undefined> | Uint8Array;
+
+export type Handler = (call: GrpcCall, respond: sendUnaryData<Buffer>) => void;
+
+/** The deadline of a call passes here and in grpc-js, whose timer may run this much early (ms). */
+const DEADLINE_SLACK = 10;
+
+/** The frame of every call: request id, lifetime, refusals, metrics and log. */
+export function grpcEndpoint(service: Service, route: string, action: Action): Handler {
+  return (call, respond) => {
+    void handle(service, route, action, call, respond);
+  };
+}
+
+async function handle(
+  service: Service,
+  route: string,
+  action: Action,
+  call: GrpcCall,
+  respond: sendUnaryData<Buffer>,
+): Promise<void> {
+  const started = performance.now();
+  const facts: Facts = { requestId: nextRequestId() };
+  const reply = new GrpcReply(call, respond, facts.requestId);
+  const lifetime = startLifetime(call, reply, service.config.limits.requestTimeoutMs);
+  service.lifetimes.add(lifetime);
+  try {
+    const answer = await action({ call, headed: headOf(call.metadata), reply, lifetime, facts });
+    if (answer) reply.send({ status: 200, contentType: '' }, answer);
+  } catch (error) {
+    refuse(service, { reply, lifetime, facts }, error);
+  } finally {
+    lifetime.end();
+    service.lifetimes.delete(lifetime);
+    finish(service, route, lifetime.gone ? 499 : (reply.status ?? 500), facts, started);
+  }
+}
+
+/** Until the client goes, its deadline or ours passes, or the service stops. */
+function startLifetime(call: GrpcCall, reply: GrpcReply, timeoutMs: number): Lifetime {
+  const deadline = Number(call.getDeadline());
+  const lifetime: Lifetime = new Lifetime(
+    {
+      get writableFinished() {
+        return reply.status !== undefined;
+      },
+      // grpc-js says `cancelled` at the end of every call.
+      once: (_event, listener) =>
+        call.once('cancelled', () => {
+          if (reply.status === undefined && Date.now() >= deadline - DEADLINE_SLACK) {
+            lifetime.abort('deadline');
+          }
+          listener();
+        }),
+    },
+    timeoutMs,
+  );
+  return lifetime;
+}
+
+/** The metadata by which a request is known, as the headers of HTTP. What is given twice differs from each. */
+function headOf(metadata: Metadata): Headed {
+  const names = ['authorization', 'vouchsafe-nonce', 'vouchsafe-fresh'];
+  const given = names.map((name) => [name, metadata.get(name).join(', ')]);
+  return { headers: Object.fromEntries(given.filter(([, value]) => value !== '')) as Headed['headers'] };
+}
+
+/** Answers an error that no receipt covers. */
+function refuse(
+  { log }: Service,
+  { reply, lifetime, facts }: Pick<Context, 'reply' | 'lifetime' | 'facts'>,
+  error: unknown,
+): void {
+  const failure = lifetime.failure ?? toServiceError(error);
+  facts.code = failure.code;
+  if (failure.code === 'INTERNAL') {
+    log.error('a request failed unexpectedly', { requestId: facts.requestId, frames: stackFrames(error) });
+  }
+  if (reply.status === undefined && !lifetime.gone) reply.refuse(failure);
+}
+
+/** The one message of a call, exactly as it came. The lifetime ends the wait: slow senders hold no place. */
+export function readMessage({ call, lifetime }: Pick<Context, 'call' | 'lifetime'>): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    let message: Uint8Array | undefined;
+    const stop = (error: ServiceError | undefined): void => {
+      call.pause();
+      reject(error ?? new ServiceError('BODY_INCOMPLETE', 'the message ended before its end'));
+    };
+    lifetime.signal.addEventListener(
+      'abort',
+      () => {
+        stop(lifetime.failure);
+      },
+      { once: true },
+    );
+    call.on('data', (bytes: Buffer) => {
+      if (message) stop(new ServiceError('BODY_INVALID', 'the call has more than one message'));
+      else message = bytes;
+    });
+    call.once('end', () => {
+      if (message) resolve(message);
+      else stop(new ServiceError('BODY_INCOMPLETE', 'the call has no message'));
+    });
+  });
+}
