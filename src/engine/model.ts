@@ -15,7 +15,7 @@ import {
 import { readVocabulary, type Vocabulary } from './constraint/vocabulary.ts';
 import type { LanguageModel } from './continuousBatch.ts';
 import { PrefixStore } from './decoder/prefixes.ts';
-import { probeBatching } from './decoder/probe.ts';
+import { tryBatching } from './decoder/probe.ts';
 import { type EmbeddingBatching, type EmbeddingPlan, isRowwise, planEmbedding } from './embedding.ts';
 import { EngineError, type LoadedModel, type Task } from './engine.ts';
 import { type OpenDecoder, openSession, type OpenSession, type Specs } from './opened.ts';
@@ -50,6 +50,8 @@ export interface RunningEmbedding extends EmbeddingBatching {
 
 export interface RunningGeneration {
   readonly language: LanguageModel;
+  /** How sequences share runs, as the manifest says it. */
+  readonly batching: string;
   readonly endTokens: ReadonlySet<number>;
 }
 
@@ -96,7 +98,7 @@ export async function loadModel(
     chatTemplate: chatTemplate(config),
     samplingDefaults: config.sampling,
   };
-  const owner = typeof decoder === 'string' ? session : decoder.decoder;
+  const owner = generation?.language.decoder ?? (typeof decoder === 'string' ? session : decoder.decoder);
   let vocabulary: Vocabulary | undefined;
   return {
     loaded,
@@ -120,7 +122,7 @@ function optionsOf(
   const options = manifestOptions(settings);
   if (generation) {
     options.set('decoder', opened.interface);
-    options.set('decoder_batching', generation.language.batching);
+    options.set('decoder_batching', generation.batching);
   }
   if (embedding) options.set('embedding_batching', embedding.rowwise ? 'rows' : 'alone');
   return options;
@@ -148,10 +150,15 @@ async function toGeneration(
   { maxTokens: context }: TextTokenizer,
   { sequences, cacheBytes, prefixBytes }: Tuning,
 ): Promise<RunningGeneration> {
-  const batching = await probeBatching(decoder, plan, context);
+  const trial = await tryBatching(decoder, plan, context, sequences);
   const limits = { sequences, tokens: Math.floor(cacheBytes / decoder.tokenBytes) };
   const prefixes = new PrefixStore(prefixBytes);
-  return { language: { decoder, batching, context, prefixes, limits }, endTokens };
+  const { batching } = trial;
+  return {
+    language: { decoder: trial.decoder, batching, context, prefixes, limits },
+    batching: trial.name,
+    endTokens,
+  };
 }
 
 function requireVocabulary({ tokenizer }: ModelConfig): Vocabulary {

@@ -1,6 +1,6 @@
 import { ANYTHING, canonical } from './characters.ts';
 import { type Dfa, DfaError, intersect, toDfa } from './dfa.ts';
-import { choice, type Expression, literal, repeat, sequence } from './expression.ts';
+import { choice, literal, repeat, sequence } from './expression.ts';
 import { FORMATS } from './formats.ts';
 import { countOf, type Place, type TypeName } from './keywords.ts';
 import { type Bound, boundedInteger, boundedNumber, INTEGER, NUMBER } from './numbers.ts';

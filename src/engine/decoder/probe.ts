@@ -1,5 +1,6 @@
 import type { Decoder, Prefix } from './decoder.ts';
 import { columnsFor } from './columns.ts';
+import { FullDecoder } from './full.ts';
 import type { DecoderPlan } from './plan.ts';
 
 /**
@@ -8,34 +9,64 @@ import type { DecoderPlan } from './plan.ts';
  */
 export type Batching = 'rows' | 'alone';
 
+/** What the trial of a decoder has come to. */
+export interface Trial {
+  /** The decoder itself, or one around it whose steps always have the same number of rows. */
+  readonly decoder: Decoder;
+  readonly batching: Batching;
+  /** What the manifest says: `rows`, `rows-of-N`, `alone`. */
+  readonly name: string;
+}
+
 /** Padding only reorders sums: a share of the largest logit that rounding may move, by precision. */
 const TOLERANCE = { FP32: 1e-3, FP16: 3e-2 } as const;
 const LENGTHS = [5, 9] as const;
 const STEPS = 3;
+/** Rows of the trial in company. */
+const COMPANY = 4;
 
 /**
  * Tries whether this model may be batched, here and with this provider: a row in company must give the same bits as
- * alone, and with padding the same logits as without, but for rounding. What is tried is a few steps, not every input.
+ * alone, and with padding the same logits as without, but for rounding. Where the number of rows changes bits, steps of
+ * always `rows` rows are tried. What is tried is a few steps, not every input.
  */
-export async function probeBatching(decoder: Decoder, plan: DecoderPlan, context: number): Promise<Batching> {
-  if (!plan.usesMask || context <= LENGTHS[1] + STEPS + 1) return 'alone';
+export async function tryBatching(
+  decoder: Decoder,
+  plan: DecoderPlan,
+  context: number,
+  rows: number,
+): Promise<Trial> {
+  const none: Trial = { decoder, batching: 'alone', name: 'alone' };
+  if (!plan.usesMask || context <= LENGTHS[1] + STEPS + 1) return none;
+  try {
+    if (await isInvariant(decoder, plan, context)) return { decoder, batching: 'rows', name: 'rows' };
+    const full = await FullDecoder.create(decoder, Math.max(rows, COMPANY));
+    if (await isInvariant(full, plan, context)) {
+      return { decoder: full, batching: 'rows', name: `rows-of-${Math.max(rows, COMPANY)}` };
+    }
+    full.discard();
+    return none;
+  } catch {
+    return none;
+  }
+}
+
+/** Whether a row has the same bits in any company, and padding does no more than round. */
+async function isInvariant(decoder: Decoder, plan: DecoderPlan, context: number): Promise<boolean> {
   const prompts = LENGTHS.map((length) => tokens(length, decoder.vocabulary));
   const prefixes: Prefix[] = [];
   try {
     for (const prompt of prompts) prefixes.push(await decoder.extend(undefined, prompt));
     const [first, second] = prefixes;
-    if (!first || !second) return 'alone';
+    if (!first || !second) return false;
     const columns = columnsFor(LENGTHS[1] + STEPS, context);
     const alone = await logitsOf(decoder, [first], columns);
     const company = await logitsOf(decoder, [second, first, second, first], columns);
     const exact = await exactLogits(decoder, first);
     const invariant = alone.every((logits, step) =>
-      sameBits(logits, company[4 * step + 1], company[4 * step + 3]),
+      sameBits(logits, company[COMPANY * step + 1], company[COMPANY * step + 3]),
     );
-    const near = alone.every((logits, step) => isNear(logits, exact[step], TOLERANCE[plan.logits]));
-    return invariant && near ? 'rows' : 'alone';
-  } catch {
-    return 'alone';
+    return invariant && alone.every((logits, step) => isNear(logits, exact[step], TOLERANCE[plan.logits]));
   } finally {
     for (const prefix of prefixes) prefix.release();
   }

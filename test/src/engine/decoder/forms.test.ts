@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { Decoder } from '../../../../src/engine/decoder/decoder.ts';
 import { HostedDecoder } from '../../../../src/engine/decoder/hosted.ts';
-import { probeBatching } from '../../../../src/engine/decoder/probe.ts';
+import { tryBatching } from '../../../../src/engine/decoder/probe.ts';
 import { openSession, type OpenSession } from '../../../../src/engine/opened.ts';
 import { bufferSource } from '../../../../src/models/files.ts';
 import { readOnnxHeader } from '../../../../src/models/onnx.ts';
@@ -59,7 +59,7 @@ describe.each([
     expect(decoder.plan).toMatchObject({ usesMask: true, usesPositions: false, appends });
     expect(decoder.plan.logits).toBe(name.includes('FP16') ? 'FP16' : 'FP32');
     expect(decoder.plan.caches.map(({ heads, width }) => [heads, width])).toEqual(Array(4).fill([2, 16]));
-    expect(await probeBatching(decoder.decoder, decoder.plan, CONTEXT)).toBe('rows');
+    expect((await tryBatching(decoder.decoder, decoder.plan, CONTEXT, 4)).name).toBe('rows');
   });
 
   test('says the same alone without padding, side by side, and through either interface', async () => {
@@ -71,7 +71,7 @@ describe.each([
     open.push(hosted.decoder);
     expect(await walkAlone(hosted.decoder)).toEqual(exact);
     expect(await walkTogether(hosted.decoder)).toEqual(exact);
-    expect(await probeBatching(hosted.decoder, hosted.plan, CONTEXT)).toBe('rows');
+    expect((await tryBatching(hosted.decoder, hosted.plan, CONTEXT, 4)).name).toBe('rows');
   });
 
   test('gives a prompt in pieces the logits of the whole, but for rounding', async () => {
@@ -91,7 +91,7 @@ describe('decoders that are no common case', () => {
     const { decoder, interface: driven } = await openCrafted(craftPlainDecoder({ masked: false }));
     expect(driven).toBe('native');
     expect(decoder.plan.usesMask).toBe(false);
-    expect(await probeBatching(decoder.decoder, decoder.plan, CONTEXT)).toBe('alone');
+    expect((await tryBatching(decoder.decoder, decoder.plan, CONTEXT, 4)).name).toBe('alone');
     expect(await walkAlone(decoder.decoder)).toHaveLength(prompts.length);
   });
 
@@ -100,13 +100,13 @@ describe('decoders that are no common case', () => {
     expect(driven).toBe('binding');
     expect(decoder.decoder).toBeInstanceOf(HostedDecoder);
     expect(decoder.decoder.tokenBytes).toBe(2 * (2 + 4) * 16 * 4);
-    expect(await probeBatching(decoder.decoder, decoder.plan, CONTEXT)).toBe('rows');
+    expect((await tryBatching(decoder.decoder, decoder.plan, CONTEXT, 4)).name).toBe('rows');
     expect(await walkTogether(decoder.decoder)).toEqual(await walkAlone(decoder.decoder));
   });
 
   test('with too short a context to try it, sequences are computed alone', async () => {
     const { decoder } = await openCrafted(craftPlainDecoder());
-    expect(await probeBatching(decoder.decoder, decoder.plan, 13)).toBe('alone');
-    expect(await probeBatching(decoder.decoder, decoder.plan, 14)).toBe('rows');
+    expect((await tryBatching(decoder.decoder, decoder.plan, 13, 4)).name).toBe('alone');
+    expect((await tryBatching(decoder.decoder, decoder.plan, 14, 4)).name).toBe('rows');
   });
 });

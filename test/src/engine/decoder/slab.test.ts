@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals
 import type { Decoder } from '../../../../src/engine/decoder/decoder.ts';
 import type { DecoderPlan } from '../../../../src/engine/decoder/plan.ts';
 import type { NativeDecoder } from '../../../../src/engine/decoder/native.ts';
-import { probeBatching } from '../../../../src/engine/decoder/probe.ts';
+import { tryBatching } from '../../../../src/engine/decoder/probe.ts';
 import { openHosted, openNative, readWeights } from '../../../support/decoders.ts';
 import { SlabWalk, type Walker } from '../../../support/slabWalk.ts';
 import { SHIPPED_MODELS } from '../../../support/store.ts';
@@ -50,7 +50,7 @@ describe.each([
 
   test('may be computed side by side', async () => {
     expect(plan).toMatchObject({ usesMask: true, usesPositions: true, appends: 'end', logits: 'FP32' });
-    expect(await probeBatching(decoder, plan, CONTEXT)).toBe('rows');
+    expect((await tryBatching(decoder, plan, CONTEXT, 4)).name).toBe('rows');
   });
 
   test('differ from a sequence without padding by rounding alone', async () => {
