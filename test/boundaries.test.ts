@@ -6,7 +6,7 @@ import { build } from 'esbuild';
 import ts from 'typescript';
 import { nodesOf, readSources, ROOT, type ImportLine, type Source } from './support/sources.ts';
 
-const SOURCES = readSources('attestation', 'enclave', 'src', 'scripts', 'test');
+const SOURCES = readSources('attestation', 'enclave', 'src', 'scripts', 'examples', 'test');
 const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
   dependencies: Record<string, string>;
   devDependencies: Record<string, string>;
@@ -21,12 +21,12 @@ const WEBCRYPTO_DOOR = ['attestation/crypto/portable.ts', 'attestation/channel/h
 const PLATFORMS = 'attestation/evidence/platforms';
 /** Rooms of `evidence` that are no format: what SGX and TDX have in common, and logs of measured boot. */
 const SHARED_BY_FORMATS = ['dcap', 'bootlog'];
-const INSIDE = ['http', 'models', 'engine', 'batching', 'receipts', 'archive', 'config'];
+const INSIDE = ['grpc', 'http', 'models', 'engine', 'batching', 'receipts', 'archive', 'config', 'replay'];
 const OUTSIDE = ['client', 'cli', 'page', 'gateway'];
 /** Rooms of neither side: they use attestation alone, and both sides may use them. */
 const SHARED = ['collateral'];
 /** Commands of operators: they may use the rooms inside. Every other file of `cli` is a relying party's. */
-const OPERATOR_COMMAND = /^src\/cli\/(?:serve|doctor|models|archive|image|config|key)[^/]*\.ts$/;
+const OPERATOR_COMMAND = /^src\/cli\/(?:serve|doctor|models|archive|image|config|key|replay|cuda)[^/]*\.ts$/;
 const CLI_MAIN = 'src/cli/main.ts';
 const MAIN = 'src/main.ts';
 /** Who puts a confidential VM together. */
@@ -72,7 +72,7 @@ describe('imports', () => {
 
   test('packages are declared, and what ships uses no development package', () => {
     const found = SOURCES.flatMap(({ path, imports }) => {
-      const ships = !isBelow(path, 'scripts', 'test');
+      const ships = !isBelow(path, 'scripts', 'examples', 'test');
       const declared = { ...PACKAGE.dependencies, ...(ships ? {} : PACKAGE.devDependencies) };
       return imports
         .filter(({ specifier, target }) => target === undefined && !isNode(specifier))
@@ -225,7 +225,9 @@ describe('enclave and service', () => {
   test('main puts the rooms inside together', () => {
     const main = SOURCES.filter(({ path }) => path === MAIN);
     const outside = OUTSIDE.map((room) => `src/${room}`);
-    expect(offences(main, (target) => !isBelow(target, 'scripts', 'test', ...outside))).toEqual([]);
+    expect(offences(main, (target) => !isBelow(target, 'scripts', 'examples', 'test', ...outside))).toEqual(
+      [],
+    );
   });
 
   test.each(SHARED)('src/%s uses attestation alone', (room) => {
@@ -269,10 +271,16 @@ describe('relying parties', () => {
 });
 
 describe('the house', () => {
-  test('nothing that ships imports scripts or test, and scripts do not import test', () => {
+  test('nothing that ships imports scripts, examples or test; scripts import neither examples nor test', () => {
     const ships = sourcesBelow('attestation', 'enclave', 'src');
-    expect(offences(ships, (target) => !isBelow(target, 'scripts', 'test'))).toEqual([]);
-    expect(offences(sourcesBelow('scripts'), (target) => !isBelow(target, 'test'))).toEqual([]);
+    expect(offences(ships, (target) => !isBelow(target, 'scripts', 'examples', 'test'))).toEqual([]);
+    expect(offences(sourcesBelow('scripts'), (target) => !isBelow(target, 'examples', 'test'))).toEqual([]);
+  });
+
+  test('examples use the public doors alone', () => {
+    const doors = ['attestation/index.ts', 'attestation/node.ts', 'src/client/index.ts'];
+    const allowed: Rule = (target) => isBelow(target, 'examples') || doors.includes(target);
+    expect(offences(sourcesBelow('examples'), allowed)).toEqual([]);
   });
 
   test('files are named for what they hold', () => {

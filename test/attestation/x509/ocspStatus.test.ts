@@ -13,7 +13,6 @@ const { rimIssuer, rimCa, rimSigner, deviceProvisioner } = ocsp.AUTHORITY;
 const issuer = ocsp.certificateOf(rimIssuer);
 const subject = ocsp.certificateOf(rimSigner);
 const responder = ocsp.mintResponder(rimIssuer);
-const MINUTE = 60_000;
 const HOLD = 6;
 
 type Stated = Omit<ocsp.StatementParts, 'certId'>;
@@ -44,17 +43,17 @@ describe('window', () => {
     ['at its last instant', NOW + HOUR, 0, 'good'],
     ['before its first instant', NOW - HOUR - 1, 0, 'COLLATERAL_NOT_YET_VALID'],
     ['after its last instant', NOW + HOUR + 1, 0, 'COLLATERAL_EXPIRED'],
-    ['at the tolerance before', NOW - HOUR - MINUTE, MINUTE, 'good'],
-    ['at the tolerance after', NOW + HOUR + MINUTE, MINUTE, 'good'],
-    ['beyond the tolerance before', NOW - HOUR - MINUTE - 1, MINUTE, 'COLLATERAL_NOT_YET_VALID'],
-    ['beyond the tolerance after', NOW + HOUR + MINUTE + 1, MINUTE, 'COLLATERAL_EXPIRED'],
+    ['at the tolerance before', NOW - HOUR - PROPERTY_TIMEOUT, PROPERTY_TIMEOUT, 'good'],
+    ['at the tolerance after', NOW + HOUR + PROPERTY_TIMEOUT, PROPERTY_TIMEOUT, 'good'],
+    ['beyond the tolerance before', NOW - HOUR - PROPERTY_TIMEOUT - 1, PROPERTY_TIMEOUT, 'COLLATERAL_NOT_YET_VALID'],
+    ['beyond the tolerance after', NOW + HOUR + PROPERTY_TIMEOUT + 1, PROPERTY_TIMEOUT, 'COLLATERAL_EXPIRED'],
   ])('%s', async (_, now, tolerance, outcome) => {
     expect(await lookUp([stating(window)], { now, tolerance })).toBe(outcome);
   });
 
   test('without nextUpdate a response is stale from the start', async () => {
     const open = stating({ thisUpdate: NOW, nextUpdate: 'none' });
-    expect(await lookUp([open], { tolerance: MINUTE })).toBe('COLLATERAL_EXPIRED');
+    expect(await lookUp([open], { tolerance: PROPERTY_TIMEOUT })).toBe('COLLATERAL_EXPIRED');
   });
 
   test.each([

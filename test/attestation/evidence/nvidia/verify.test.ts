@@ -7,10 +7,7 @@ import { driverRimId, vbiosRimId } from '../../../../attestation/evidence/nvidia
 import { verifyDevice, type VerifiedDevice } from '../../../../attestation/evidence/nvidia/verify.ts';
 import { describeCorpus } from '../../../support/corpus.ts';
 import { CaseFolder, CORPUS, pemCertificates, refusalOf } from './corpusCases.ts';
-import { propertyRuns } from '../../../support/runs.ts';
-
-/** For property tests on a busy machine, milliseconds. */
-const MINUTE = 60_000;
+import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 
 function measurementsDigest({ report }: VerifiedDevice): string {
   return toHex(nodeCrypto.hash('sha256', concat(...report.measurements)));
@@ -215,7 +212,7 @@ describeCorpus('verifyDevice', CORPUS, (corpus) => {
         });
         await fc.assert(property, propertyRuns(75));
       },
-      MINUTE,
+      PROPERTY_TIMEOUT,
     );
   });
 
@@ -233,7 +230,7 @@ describeCorpus('verifyDevice', CORPUS, (corpus) => {
       });
       await fc.assert(property, propertyRuns(75));
     },
-    MINUTE,
+    PROPERTY_TIMEOUT,
   );
 
   test('a nonce of another length never matches', async () => {
