@@ -9,7 +9,7 @@ export type CommitmentField = 'request' | 'response' | 'chunk' | 'parameter' | '
  * Parameters that a receipt commits to instead of stating them, with their item numbers; the bytes are the JSON text
  * (UTF-8, without spaces) of the value as applied. A new one takes the next number.
  */
-export const PARAMETER_ITEMS = { stop: 0 } as const;
+export const PARAMETER_ITEMS = { stop: 0, tools: 1, response_format: 2 } as const;
 export type CommittedParameter = keyof typeof PARAMETER_ITEMS;
 
 const KEY_LABEL = 'vouchsafe/commit-key/1';

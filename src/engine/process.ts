@@ -8,6 +8,8 @@ const LOW_MEMORY = {
   execArgv: ['--max-semi-space-size=4', '--heap-growing-percent=20'],
   env: { MALLOC_ARENA_MAX: '2' },
 } as const;
+/** FP32 products keep their 24 bits: the CUDA libraries would round factors to 11 for speed, and nothing would say so. */
+const FULL_PRECISION = { NVIDIA_TF32_OVERRIDE: '0' } as const;
 /** Time for an orderly end before the process is killed. */
 const CLOSE_MS = 2_000;
 
@@ -31,7 +33,7 @@ export class EngineProcess {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       execArgv: [...LOW_MEMORY.execArgv],
       cwd: '/',
-      env: { ...env, ...LOW_MEMORY.env },
+      env: { ...env, ...LOW_MEMORY.env, ...FULL_PRECISION },
     });
     this.#child.on('message', (message) => {
       events.onMessage(message as unknown as FromChild);

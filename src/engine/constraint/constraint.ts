@@ -3,8 +3,8 @@ import { GrammarBuilder, type Node } from './grammar.ts';
 import { Machine, type State } from './machine.ts';
 import { SchemaCompiler } from './schema.ts';
 import { named } from './schemaLeaves.ts';
-import type { ConstraintSpec } from './spec.ts';
-import { toolCallsNode } from './toolCalls.ts';
+import type { ConstraintSpec, ToolSpec } from './spec.ts';
+import { callNode, toolCallsNode } from './toolCalls.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /** What one generation may say, token by token. */
@@ -57,13 +57,26 @@ export function compileGrammar(spec: ConstraintSpec, grammar = new GrammarBuilde
   }
 }
 
-/** Checks the schemas of one request. They share what one specification may cost. */
+/** What the tags of calls may cost besides the calls, in steps. */
+const TAG_WORK = 20_000;
+
+/**
+ * Checks the schemas of one request. They share what one specification may cost, and what passes does not cost more
+ * where it is compiled to be used. Throws `SchemaError` where a schema cannot be enforced.
+ */
 export class SchemaCheck {
   readonly #grammar = new GrammarBuilder();
 
-  /** Throws `SchemaError` where a schema cannot be enforced. */
-  require(schema: unknown, strict: boolean): void {
+  constructor() {
+    this.#grammar.work.spend(TAG_WORK);
+  }
+
+  requireSchema(schema: unknown, strict: boolean): void {
     compileGrammar({ kind: 'json-schema', schema, strict }, this.#grammar);
+  }
+
+  requireTool(tool: ToolSpec): void {
+    named('', 'tools', () => callNode(this.#grammar, tool));
   }
 }
 

@@ -170,7 +170,8 @@ function partsOf(node: Node): number {
     case 'choice':
     case 'sequence':
       return node.of.length;
-    default:
+    case 'leaf':
+    case 'text':
       return 0;
   }
 }

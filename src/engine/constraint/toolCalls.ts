@@ -36,7 +36,8 @@ export function toolCallsNode(grammar: GrammarBuilder, spec: ToolCallsSpec): Nod
 /** One line break, or none. */
 const LINE = toDfa(optional(literal('\n')), new Work());
 
-function callNode(grammar: GrammarBuilder, { name, parameters, strict = false }: ToolSpec): Node {
+/** A call of one tool by itself. */
+export function callNode(grammar: GrammarBuilder, { name, parameters, strict = false }: ToolSpec): Node {
   const schema = parameters ?? { type: 'object' };
   const value = new SchemaCompiler(grammar, schema, strict).compile();
   return grammar.object(

@@ -209,6 +209,7 @@ export function cudaOptions({ device, deviceMemoryBytes }: SessionSettings): Rec
   return {
     device_id: String(device),
     arena_extend_strategy: 'kSameAsRequested',
+    use_tf32: '0',
     ...(deviceMemoryBytes !== undefined && { gpu_mem_limit: String(deviceMemoryBytes) }),
   };
 }
