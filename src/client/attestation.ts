@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { fromBase64Url, fromHex, fromUtf8, toHex } from '../../attestation/bytes/bytes.ts';
 import { parseCollateral } from '../../attestation/bundle/collateral.ts';
 import { decodeDc } from '../../attestation/cbor/deterministic.ts';

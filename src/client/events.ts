@@ -51,13 +51,16 @@ export class EventSplitter {
   }
 }
 
-/** The chunks that a receipt of a stream commits to: `data` values of its unnamed events, `[DONE]` included. */
+/** The event that has the receipt: the one that the receipt does not commit to. */
+const RECEIPT_EVENT = 'vouchsafe.receipt';
+
+/** The chunks that a receipt of a stream commits to: `data` values of its events, `[DONE]` included. */
 export function streamChunks(body: Uint8Array): readonly Uint8Array[] {
   return dataOf(new EventSplitter().push(body));
 }
 
 export function dataOf(events: readonly ServerEvent[]): readonly Uint8Array[] {
-  return events.filter(({ type }) => type === 'message').map(({ data }) => data);
+  return events.filter(({ type }) => type !== RECEIPT_EVENT).map(({ data }) => data);
 }
 
 function decode(line: Uint8Array): string {

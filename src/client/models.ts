@@ -1,5 +1,5 @@
-import { z } from 'zod';
-import { fromUtf8 } from '../../attestation/bytes/bytes.ts';
+import * as z from 'zod';
+import { fromBase64Url, fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ClientError } from './errors.ts';
 import { readBody, rejection, send, type Service } from './http.ts';
@@ -19,14 +19,27 @@ export interface OfferedModel {
 }
 
 export async function fetchModels(service: Service): Promise<readonly OfferedModel[]> {
-  const response = await send(service, { method: 'GET', path: '/v1/models', timeoutMs: TIMEOUT_MS });
+  const { data } = await fetchJson(service, '/v1/models', listSchema);
+  return data.map(({ id, tasks }) => ({ id, tasks }));
+}
+
+const modelSchema = z.object({ manifest: z.string() });
+
+/** Encoded manifest of a model, as the service says it: its SHA-256 must be the digest of a receipt. */
+export async function fetchManifest(service: Service, model: string): Promise<Uint8Array> {
+  const { manifest } = await fetchJson(service, `/v1/models/${encodeURIComponent(model)}`, modelSchema);
+  return fromBase64Url(manifest);
+}
+
+async function fetchJson<T>(service: Service, path: string, schema: z.ZodType<T>): Promise<T> {
+  const response = await send(service, { method: 'GET', path, timeoutMs: TIMEOUT_MS });
   if (response.status !== 200) throw await rejection(response);
   const body = await readBody(response, MAX_BYTES);
   try {
-    return listSchema.parse(JSON.parse(fromUtf8(body))).data.map(({ id, tasks }) => ({ id, tasks }));
+    return schema.parse(JSON.parse(fromUtf8(body)));
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError || error instanceof Refusal) {
-      throw new ClientError('BAD_ANSWER', 'this is no list of models', { cause: error });
+      throw new ClientError('BAD_ANSWER', 'this is not what a service says of its models', { cause: error });
     }
     throw error;
   }

@@ -11,7 +11,7 @@ import { decide, tierOf, type Verdict } from '../../attestation/verdict/verdict.
 import { AnswerStream, type Answer } from './answer.ts';
 import { freshNonce } from './attestation.ts';
 import { ClientError } from './errors.ts';
-import { fetchModels, type OfferedModel } from './models.ts';
+import { fetchManifest, fetchModels, type OfferedModel } from './models.ts';
 import { readBody, rejection, send, wirePath, type Service } from './http.ts';
 import { openResponse } from './sealedResponse.ts';
 import { sendPlain } from './unbound.ts';
@@ -75,6 +75,11 @@ export class Session {
   /** The models that the service says it has. Not sealed: the receipt says which one answered. */
   async models(): Promise<readonly OfferedModel[]> {
     return fetchModels(this.#parts.service);
+  }
+
+  /** Encoded manifest of a model, not judged: what a receipt states is its SHA-256. */
+  async manifest(model: string): Promise<Uint8Array> {
+    return fetchManifest(this.#parts.service, model);
   }
 
   /** Sends one sealed POST request and opens the whole answer. An HTTP error inside the seal is an answer too. */

@@ -3,14 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { dialectOf, errorBody } from './dialect.ts';
 import { type Action, endpoint, failureHead, json } from './endpoint.ts';
 import { ServiceError } from './errors.ts';
+import { INFERENCE_ROUTES } from './inferenceRoutes.ts';
 import { OPENAPI } from './openapi.ts';
 import { PlainReply } from './reply.ts';
 import { attestation, keyset } from './routes/attestation.ts';
-import { CHAT } from './routes/chat.ts';
-import { COMPLETIONS } from './routes/completions.ts';
-import { EMBEDDINGS } from './routes/embeddings.ts';
 import { livez, readyz } from './routes/health.ts';
-import { INFER } from './routes/infer.ts';
 import { inferenceEndpoint } from './routes/inference.ts';
 import { metrics } from './routes/metrics.ts';
 import { listModels, retrieveModel } from './routes/models.ts';
@@ -45,18 +42,11 @@ export function createApp(service: Service): Express {
 }
 
 function inferenceRoutes(service: Service): readonly Route[] {
-  const infer = inferenceEndpoint(service, 'infer', INFER);
-  return [
-    { method: 'post', path: '/v1/embeddings', handler: inferenceEndpoint(service, 'embeddings', EMBEDDINGS) },
-    {
-      method: 'post',
-      path: '/v1/completions',
-      handler: inferenceEndpoint(service, 'completions', COMPLETIONS),
-    },
-    { method: 'post', path: '/v1/chat/completions', handler: inferenceEndpoint(service, 'chat', CHAT) },
-    { method: 'post', path: '/v2/models/:model/infer', handler: infer },
-    { method: 'post', path: '/v2/models/:model/versions/:version/infer', handler: infer },
-  ];
+  return INFERENCE_ROUTES.map(({ name, path, route }) => ({
+    method: 'post',
+    path,
+    handler: inferenceEndpoint(service, name, route),
+  }));
 }
 
 function otherRoutes(service: Service): readonly Route[] {

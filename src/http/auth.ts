@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { type Config, isLoopback, keysRequired } from '../config/schema.ts';
 import { ServiceError } from './errors.ts';
+import type { Headed } from './request.ts';
 
 const BEARER = /^Bearer +([\x21-\x7e]{1,512})$/i;
 
@@ -21,7 +21,7 @@ export class Gate {
   }
 
   /** Name of the key that asks; undefined where none is needed. Throws where one is missing or unknown. */
-  tenantOf(request: IncomingMessage): string | undefined {
+  tenantOf(request: Headed): string | undefined {
     if (!this.#required) return undefined;
     const digest = keyDigest(request);
     if (!digest) throw new ServiceError('API_KEY_MISSING', 'the request has no API key');
@@ -33,12 +33,12 @@ export class Gate {
   }
 
   /** Throws unless the admin key asks. Without one, loopback is open. */
-  requireAdmin(request: IncomingMessage): void {
+  requireAdmin(request: Headed): void {
     if (!this.#openMetrics) this.requireAdminKey(request);
   }
 
   /** Throws unless the admin key asks: without one nobody may, as any page in a browser reaches loopback. */
-  requireAdminKey(request: IncomingMessage): void {
+  requireAdminKey(request: Headed): void {
     const digest = keyDigest(request);
     if (!this.#admin || !digest || !timingSafeEqual(this.#admin, digest)) {
       throw new ServiceError('ADMIN_KEY_REQUIRED', 'the admin key is needed');
@@ -46,7 +46,7 @@ export class Gate {
   }
 }
 
-function keyDigest({ headers }: IncomingMessage): Buffer | undefined {
+function keyDigest({ headers }: Headed): Buffer | undefined {
   const key = BEARER.exec(headers.authorization ?? '')?.[1];
   return key === undefined ? undefined : createHash('sha256').update(key).digest();
 }

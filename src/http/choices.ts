@@ -1,4 +1,4 @@
-import type { GeneratedToken, Generation } from '../engine/engine.ts';
+import type { GeneratedToken, Generation, Text } from '../engine/engine.ts';
 import type { GenerationSettings } from './generationSettings.ts';
 import type { Call } from './inference.ts';
 
@@ -15,24 +15,26 @@ export interface ChoiceListener {
 
 /** What an API asks the model to continue. */
 export interface Prompt {
-  readonly text: string;
+  readonly text: Text;
   /** The chat template has written the special tokens. */
   readonly templated: boolean;
 }
 
 /**
- * Generates all choices of a request side by side; each ends by itself. Where one fails, the others are cancelled
- * before the failure is told. Nothing is told to the listener once the client is gone.
+ * Generates all choices of a request side by side; each ends by itself. The choices of prompt `p` are `p * n` and those
+ * after it: each prompt is answered as it would be alone. Where one fails, the others are cancelled before the failure
+ * is told. Nothing is told to the listener once the client is gone.
  */
 export async function generateChoices(
   call: Call<unknown>,
-  prompt: Prompt,
+  prompts: readonly Prompt[],
   settings: GenerationSettings,
   listener: ChoiceListener,
 ): Promise<readonly Generation[]> {
+  const wanted = prompts.flatMap((prompt) => new Array<Prompt>(settings.choices).fill(prompt));
   const failed = new AbortController();
-  const signal = settings.choices === 1 ? call.signal : AbortSignal.any([call.signal, failed.signal]);
-  const runs = Array.from({ length: settings.choices }, (_, choice) =>
+  const signal = wanted.length === 1 ? call.signal : AbortSignal.any([call.signal, failed.signal]);
+  const runs = wanted.map((prompt, choice) =>
     generate({ ...call, signal }, prompt, settings, choice, listener),
   );
   try {
@@ -47,11 +49,12 @@ export async function generateChoices(
 async function generate(
   { engine, model, signal }: Call<unknown>,
   { text: prompt, templated }: Prompt,
-  { maxTokens, sampling, stop, logprobs }: GenerationSettings,
+  { maxTokens, choices, sampling, stop, logprobs, constraint }: GenerationSettings,
   choice: number,
   listener: ChoiceListener,
 ): Promise<Generation> {
-  const options = { maxTokens, templated, sampling: { ...sampling, choice }, stop, logprobs, signal };
+  const drawn = { ...sampling, choice: choice % choices };
+  const options = { maxTokens, templated, sampling: drawn, stop, logprobs, signal, constraint };
   const tell = (text: string, about: Piece['logprobs']): void => {
     // A character of several tokens comes with its last; so does what might have been a stop text.
     if (!signal.aborted && (text !== '' || about)) listener.piece(choice, { text, logprobs: about });
@@ -64,10 +67,16 @@ async function generate(
   return generation;
 }
 
-/** Counts tokens for answer and receipt: the prompt once, whatever the number of choices. */
-export function countUsage({ usage }: Call<unknown>, generations: readonly Generation[]): object {
-  const promptTokens = generations[0]?.promptTokens ?? 0;
-  const completionTokens = generations.reduce((sum, generation) => sum + generation.completionTokens, 0);
+/** Counts tokens for answer and receipt: each prompt once, whatever the number of choices. */
+export function countUsage(
+  { usage }: Call<unknown>,
+  generations: readonly Generation[],
+  { choices }: GenerationSettings,
+): object {
+  const sum = (counts: readonly number[]): number => counts.reduce((total, count) => total + count, 0);
+  const firsts = generations.filter((_, i) => i % choices === 0);
+  const promptTokens = sum(firsts.map((generation) => generation.promptTokens));
+  const completionTokens = sum(generations.map((generation) => generation.completionTokens));
   const counts = {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -85,51 +94,54 @@ export interface AnswerForm {
   whole(choice: number, pieces: readonly Piece[], finishReason: Generation['finishReason']): object;
   /** One choice of a chunk; the piece is undefined where only the reason follows. */
   chunk(choice: number, piece: Piece | undefined, finishReason: Generation['finishReason'] | null): object;
+  /** A chunk that says nothing, since its text is held back, is not sent. */
+  readonly isSilent?: (chunk: object) => boolean;
 }
 
 /** Answers with one body or with a stream, in the form of the API. */
 export async function answerChoices(
   call: Call<unknown>,
-  prompt: Prompt,
+  prompts: readonly Prompt[],
   settings: GenerationSettings,
   form: AnswerForm,
 ): Promise<Uint8Array | undefined> {
   return settings.stream
-    ? streamChoices(call, prompt, settings, form)
-    : collectChoices(call, prompt, settings, form);
+    ? streamChoices(call, prompts, settings, form)
+    : collectChoices(call, prompts, settings, form);
 }
 
 async function collectChoices(
   call: Call<unknown>,
-  prompt: Prompt,
+  prompts: readonly Prompt[],
   settings: GenerationSettings,
   form: AnswerForm,
 ): Promise<Uint8Array> {
-  const pieces: Piece[][] = Array.from({ length: settings.choices }, () => []);
-  const generations = await generateChoices(call, prompt, settings, {
+  const pieces: Piece[][] = Array.from({ length: prompts.length * settings.choices }, () => []);
+  const generations = await generateChoices(call, prompts, settings, {
     piece: (choice, piece) => pieces[choice]?.push(piece),
     end: () => undefined,
   });
-  const usage = countUsage(call, generations);
+  const usage = countUsage(call, generations, settings);
   const choices = generations.map(({ finishReason }, i) => form.whole(i, pieces[i] ?? [], finishReason));
   return Buffer.from(JSON.stringify({ ...form.frame, choices, usage }));
 }
 
 async function streamChoices(
   call: Call<unknown>,
-  prompt: Prompt,
+  prompts: readonly Prompt[],
   settings: GenerationSettings,
   form: AnswerForm,
 ): Promise<undefined> {
   const shared = { ...form.frame, ...(settings.includeUsage && { usage: null }) };
   const send = (choice: object): void => {
+    if (form.isSilent?.(choice)) return;
     call.stream.data(JSON.stringify({ ...shared, choices: [choice] }));
   };
-  const generations = await generateChoices(call, prompt, settings, {
+  const generations = await generateChoices(call, prompts, settings, {
     piece: (choice, piece) => send(form.chunk(choice, piece, null)),
     end: (choice, finishReason) => send(form.chunk(choice, undefined, finishReason)),
   });
-  const usage = countUsage(call, generations);
+  const usage = countUsage(call, generations, settings);
   if (settings.includeUsage) call.stream.data(JSON.stringify({ ...form.frame, choices: [], usage }));
   return undefined;
 }

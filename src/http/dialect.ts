@@ -2,16 +2,21 @@ import { utf8 } from '../../attestation/bytes/bytes.ts';
 import type { ServiceError } from './errors.ts';
 
 /** How an API writes its errors. */
-export type Dialect = 'ours' | 'openai' | 'oip';
+export type Dialect = 'ours' | 'openai' | 'oip' | 'grpc';
 
 /** The dialect of a path, for errors that no route answers. */
 export function dialectOf(path: string): Dialect {
   if (path.startsWith('/v2')) return 'oip';
-  return /^\/v1\/(?:embeddings|completions|chat|models)(?:[/?]|$)/.test(path) ? 'openai' : 'ours';
+  return /^\/v1\/(?:embeddings|completions|chat|responses|models)(?:[/?]|$)/.test(path) ? 'openai' : 'ours';
 }
 
 export function errorBody(dialect: Dialect, error: ServiceError): Uint8Array {
-  return utf8(JSON.stringify(errorValue(dialect, error)));
+  return utf8(dialect === 'grpc' ? statusText(error) : JSON.stringify(errorValue(dialect, error)));
+}
+
+/** The text of a gRPC status. The advice is left out: much of it speaks of HTTP. */
+function statusText({ code, message }: ServiceError): string {
+  return `${code}: ${message}`;
 }
 
 /** The error as a value of JSON. */
@@ -31,6 +36,8 @@ export function errorValue(dialect: Dialect, error: ServiceError): object {
       };
     case 'oip':
       return { error: `${code}: ${message}. ${advice}` };
+    case 'grpc':
+      return { error: statusText(error) };
   }
 }
 

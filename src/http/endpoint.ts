@@ -44,7 +44,7 @@ const PREFIX = randomBytes(6).toString('base64url');
 let count = 0;
 
 /** An id for logs: a prefix of this process and a number. */
-function nextRequestId(): string {
+export function nextRequestId(): string {
   count++;
   return `${PREFIX}-${count.toString(36)}`;
 }
@@ -110,7 +110,8 @@ export function failureHead({ status, retryAfter }: ServiceError): AnswerHead {
   return { status, contentType: 'application/json', retryAfter };
 }
 
-function finish(service: Service, route: string, status: number, facts: Facts, started: number): void {
+/** Counts and logs a request that has its answer. */
+export function finish(service: Service, route: string, status: number, facts: Facts, started: number): void {
   const ms = performance.now() - started;
   service.metrics.countRequest(route, status, ms / 1000);
   if (status >= 500) service.log.info('request failed', { ...facts, route, status, ms });

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { ConstraintSpec } from '../engine/constraint/spec.ts';
 import type { LoadedModel, Sampling } from '../engine/engine.ts';
 import { ServiceError } from './errors.ts';
 import type { Call } from './inference.ts';
@@ -6,7 +7,7 @@ import type { Call } from './inference.ts';
 export type Body = Readonly<Record<string, unknown>>;
 
 /** Most answers to one request: as many as advance side by side. */
-const MAX_CHOICES = 16;
+export const MAX_CHOICES = 16;
 const MAX_STOPS = 4;
 /** UTF-16 units of one stop text: so much of an answer may be held back. */
 const MAX_STOP_UNITS = 256;
@@ -23,6 +24,8 @@ export interface GenerationSettings {
   readonly logprobs: number | undefined;
   readonly stream: boolean;
   readonly includeUsage: boolean;
+  /** What the text has to be; anything where undefined. */
+  readonly constraint?: ConstraintSpec | undefined;
 }
 
 /** What one API has of its own. */

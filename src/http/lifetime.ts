@@ -1,7 +1,12 @@
-import type { ServerResponse } from 'node:http';
 import { ServiceError } from './errors.ts';
 
 type Cause = 'gone' | 'deadline' | 'stopping';
+
+/** What an answer goes out on. Its `close` is early unless all was written. */
+export interface Carrier {
+  readonly writableFinished: boolean;
+  once(event: 'close', listener: () => void): unknown;
+}
 
 /** How long one request is worth work: until the client goes, the deadline passes or the service stops. */
 export class Lifetime {
@@ -9,12 +14,12 @@ export class Lifetime {
   readonly #timer: NodeJS.Timeout;
   #cause: Cause | undefined;
 
-  constructor(response: ServerResponse, timeoutMs: number) {
+  constructor(carrier: Carrier, timeoutMs: number) {
     this.#timer = setTimeout(() => {
       this.abort('deadline');
     }, timeoutMs);
-    response.once('close', () => {
-      if (!response.writableFinished) this.abort('gone');
+    carrier.once('close', () => {
+      if (!carrier.writableFinished) this.abort('gone');
       this.end();
     });
   }

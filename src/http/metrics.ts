@@ -4,6 +4,8 @@ import type { Engine } from '../engine/engine.ts';
 import type { Vouching } from '../receipts/vouching.ts';
 import type { Admission } from './admission.ts';
 
+/** How often the event loop is asked for its delay: what is measured is this longer. */
+const DELAY_RESOLUTION_MS = 10;
 const LATENCY_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 export interface MetricsParts {
@@ -41,7 +43,7 @@ export class Metrics {
       help: 'Receipts that are durable in the log.',
       registers,
     });
-    this.#delay = monitorEventLoopDelay({ resolution: 20 });
+    this.#delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
     this.#delay.enable();
     this.#observe(parts);
   }
@@ -85,11 +87,20 @@ export class Metrics {
       () => engine.health().pending,
     );
     this.#gauge('requests_inside', 'Requests that have a place.', () => admission.inside);
-    this.#gauge('event_loop_delay_seconds', 'Mean delay of the event loop since last asked.', () => {
-      const mean = this.#delay.mean / 1e9;
+    this.#gauge('event_loop_delay_seconds', 'Mean delay of the event loop since last asked.', () =>
+      this.#late(this.#delay.mean),
+    );
+    this.#gauge('event_loop_delay_p99_seconds', 'What 99 % of the delays since last asked are below.', () => {
+      const late = this.#late(this.#delay.percentile(99));
       this.#delay.reset();
-      return Number.isFinite(mean) ? mean : 0;
+      return late;
     });
+  }
+
+  /** Seconds beyond the time between two questions. */
+  #late(nanoseconds: number): number {
+    const late = nanoseconds / 1e9 - DELAY_RESOLUTION_MS / 1e3;
+    return Number.isFinite(late) ? Math.max(0, late) : 0;
   }
 
   #gauge(name: string, help: string, read: () => number): void {

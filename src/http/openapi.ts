@@ -1,5 +1,5 @@
 import { SOFTWARE } from '../config/package.ts';
-import { RUNTIME_TYPES } from '../engine/tensors.ts';
+import { CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, INFER, RESPONSES } from './requestSchemas.ts';
 import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './routes/receipts.ts';
 
 const JSON_TYPE = 'application/json';
@@ -77,133 +77,6 @@ function inference(
   };
 }
 
-const EMBEDDINGS = {
-  type: 'object',
-  required: ['model', 'input'],
-  properties: {
-    model: { type: 'string' },
-    input: { anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
-    encoding_format: { type: 'string', enum: ['float', 'base64'], default: 'float' },
-    user: { type: 'string' },
-  },
-};
-
-const STOP = { type: 'string', minLength: 1, maxLength: 256 };
-const OWN_DEFAULT = 'Default: as the generation_config.json of the model says.';
-
-const GENERATION = {
-  model: { type: 'string' },
-  n: { type: 'integer', minimum: 1, maximum: 16, default: 1 },
-  stop: { anyOf: [STOP, { type: 'array', items: STOP, maxItems: 4 }] },
-  seed: { type: 'integer', description: 'Default: drawn by the service and named in the receipt.' },
-  temperature: {
-    type: 'number',
-    minimum: 0,
-    maximum: 2,
-    description: `0 is greedy. ${OWN_DEFAULT} Where it says nothing: 0.`,
-  },
-  top_p: { type: 'number', minimum: 0, maximum: 1, description: OWN_DEFAULT },
-  top_k: { type: 'integer', minimum: 0, description: `0 is all. ${OWN_DEFAULT}` },
-  frequency_penalty: { type: 'number', minimum: -2, maximum: 2, default: 0 },
-  presence_penalty: { type: 'number', minimum: -2, maximum: 2, default: 0 },
-  stream: { type: 'boolean', default: false },
-  stream_options: { type: 'object', properties: { include_usage: { type: 'boolean' } } },
-  user: { type: 'string' },
-};
-
-const COMPLETIONS = {
-  type: 'object',
-  required: ['model', 'prompt'],
-  properties: {
-    ...GENERATION,
-    prompt: { type: 'string' },
-    max_tokens: { type: 'integer', minimum: 1, default: 16 },
-    logprobs: { type: 'integer', minimum: 0, maximum: 5 },
-    echo: { type: 'boolean', default: false, description: 'Not with logprobs.' },
-  },
-};
-
-const TEXT_PARTS = {
-  type: 'array',
-  minItems: 1,
-  items: {
-    type: 'object',
-    required: ['type', 'text'],
-    properties: { type: { type: 'string', enum: ['text'] }, text: { type: 'string' } },
-  },
-};
-
-const CHAT = {
-  type: 'object',
-  required: ['model', 'messages'],
-  properties: {
-    ...GENERATION,
-    messages: {
-      type: 'array',
-      minItems: 1,
-      items: {
-        type: 'object',
-        required: ['role', 'content'],
-        properties: {
-          role: { type: 'string', enum: ['system', 'developer', 'user', 'assistant'] },
-          content: { anyOf: [{ type: 'string' }, TEXT_PARTS] },
-          name: { type: 'string' },
-        },
-      },
-    },
-    max_completion_tokens: {
-      type: 'integer',
-      minimum: 1,
-      description: 'Default: what the context of the model holds.',
-    },
-    max_tokens: { type: 'integer', minimum: 1, description: 'The older name of max_completion_tokens.' },
-    logprobs: { type: 'boolean', default: false },
-    top_logprobs: { type: 'integer', minimum: 0, maximum: 20, description: 'Needs logprobs.' },
-    response_format: {
-      type: 'object',
-      properties: { type: { type: 'string', enum: ['text'] } },
-    },
-  },
-};
-
-const INFER = {
-  type: 'object',
-  required: ['inputs'],
-  properties: {
-    id: { type: 'string' },
-    model_name: { type: 'string', description: 'The model of the path, again' },
-    parameters: { type: 'object', properties: { binary_data_output: { type: 'boolean' } } },
-    inputs: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['name', 'shape', 'datatype'],
-        properties: {
-          name: { type: 'string' },
-          shape: { type: 'array', items: { type: 'integer' } },
-          datatype: { type: 'string', enum: Object.keys(RUNTIME_TYPES) },
-          data: { type: 'array', description: 'Flat, or nested as the shape is' },
-          parameters: {
-            type: 'object',
-            properties: { binary_data_size: { type: 'integer', description: 'Instead of data' } },
-          },
-        },
-      },
-    },
-    outputs: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['name'],
-        properties: {
-          name: { type: 'string' },
-          parameters: { type: 'object', properties: { binary_data: { type: 'boolean' } } },
-        },
-      },
-    },
-  },
-};
-
 /** Inference that takes and gives raw tensors after the JSON, too. */
 function tensors(parameters: readonly object[]): object {
   const described = inference(INFER_SUMMARY, INFER, [...parameters, JSON_LENGTH]) as {
@@ -212,6 +85,15 @@ function tensors(parameters: readonly object[]): object {
   };
   Object.assign(described.requestBody.content, content('application/octet-stream'));
   Object.assign(described.responses[200].content, content('application/octet-stream'));
+  return described;
+}
+
+/** Inference whose whole answers are errors. */
+function events(parameters: readonly object[]): object {
+  const described = inference(STREAM_SUMMARY, GENERATE, parameters) as {
+    responses: { 200: { content: object } };
+  };
+  described.responses[200].content = content('text/event-stream');
   return described;
 }
 
@@ -239,6 +121,8 @@ function repository(summary: string, parameters: readonly object[], properties: 
   };
 }
 
+const GENERATE_SUMMARY = 'Text in, text out';
+const STREAM_SUMMARY = 'Text in, text out as it comes; the last event has no text';
 const INFER_SUMMARY = 'Tensors in, tensors out';
 const DESCRIBE = 'Inputs and outputs of a model';
 const READY = 'Whether a model can be asked';
@@ -256,6 +140,7 @@ export const OPENAPI = {
     '/v1/embeddings': { post: inference('Embeddings as OpenAI has them', EMBEDDINGS) },
     '/v1/completions': { post: inference('Completions as OpenAI has them', COMPLETIONS, [], true) },
     '/v1/chat/completions': { post: inference('Chats as OpenAI has them: text', CHAT, [], true) },
+    '/v1/responses': { post: inference('Responses as OpenAI has them: text', RESPONSES, [], true) },
     '/v1/models': { get: keyed('Models', [], answer('All models')) },
     '/v1/models/{model}': { get: keyed('One model', [MODEL], answer('The model')) },
     '/v1/attestation': {
@@ -299,6 +184,12 @@ export const OPENAPI = {
     },
     '/v2/models/{model}/infer': { post: tensors([MODEL]) },
     '/v2/models/{model}/versions/{version}/infer': { post: tensors([MODEL, VERSION]) },
+    '/v2/models/{model}/generate': { post: inference(GENERATE_SUMMARY, GENERATE, [MODEL]) },
+    '/v2/models/{model}/versions/{version}/generate': {
+      post: inference(GENERATE_SUMMARY, GENERATE, [MODEL, VERSION]),
+    },
+    '/v2/models/{model}/generate_stream': { post: events([MODEL]) },
+    '/v2/models/{model}/versions/{version}/generate_stream': { post: events([MODEL, VERSION]) },
     '/livez': { get: open('Whether the process answers', answer('It does')) },
     '/readyz': {
       get: open('What stands in the way of answers', answer('Nothing'), { 503: failure('The obstacles') }),

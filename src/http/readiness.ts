@@ -1,3 +1,4 @@
+import type { Engine } from '../engine/engine.ts';
 import type { Service } from './service.ts';
 
 /** Something without which no request is answered. */
@@ -22,4 +23,10 @@ export function readiness({ engine, vouching, logFailure, admission }: Service):
   if (failure !== undefined) obstacles.push({ component: 'log', reason: failure });
   if (admission.isClosed) obstacles.push({ component: 'service', reason: 'the service is stopping' });
   return { isReady: obstacles.length === 0, obstacles };
+}
+
+/** Whether a model that is served would answer now. */
+export function isModelReady(engine: Engine, id: string): boolean {
+  const { state, refused } = engine.health();
+  return state === 'ready' && !refused.some(({ model }) => model === id);
 }

@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { ServiceError } from './errors.ts';
 import { JSON_LENGTH_HEADER } from './tensorFraming.ts';
 
 /** The receipt of an answer, as the client is told of it. */
@@ -21,6 +22,8 @@ export interface AnswerHead {
   readonly receipt?: ReceiptNotice | undefined;
   /** Seconds. */
   readonly retryAfter?: number | undefined;
+  /** What the body tells, for carriers that say it beside the body, too; undefined where all went well. */
+  readonly failure?: ServiceError | undefined;
 }
 
 /** Where an answer goes: openly, or under the client's seal. */
@@ -74,12 +77,22 @@ export class PlainReply implements Reply {
 function headersOf({ contentType, jsonLength, receipt, retryAfter }: AnswerHead): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { 'content-type': contentType };
   if (jsonLength !== undefined) headers[JSON_LENGTH_HEADER] = jsonLength;
-  if (receipt) {
-    headers['vouchsafe-receipt-id'] = Buffer.from(receipt.id).toString('hex');
-    headers['vouchsafe-commitment-key'] = Buffer.from(receipt.k).toString('base64url');
-    headers['vouchsafe-evidence'] = Buffer.from(receipt.evidence).toString('hex');
-    if (receipt.covered !== undefined) headers['vouchsafe-fresh'] = receipt.covered ? '?1' : '?0';
-  }
+  if (receipt) Object.assign(headers, receiptHeaders(receipt));
   if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
   return headers;
+}
+
+/** The receipt of an answer by the names of DESIGN section 5, which HTTP and gRPC share. */
+export function receiptHeaders({
+  id,
+  k,
+  evidence,
+  covered,
+}: ReceiptNotice): Readonly<Record<string, string>> {
+  return {
+    'vouchsafe-receipt-id': Buffer.from(id).toString('hex'),
+    'vouchsafe-commitment-key': Buffer.from(k).toString('base64url'),
+    'vouchsafe-evidence': Buffer.from(evidence).toString('hex'),
+    ...(covered !== undefined && { 'vouchsafe-fresh': covered ? '?1' : '?0' }),
+  };
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Channel } from '../../attestation/receipt/claims.ts';
 import { ServiceError } from './errors.ts';
 
@@ -20,6 +20,11 @@ export interface ServiceRequest {
   readonly tenant: string | undefined;
 }
 
+/** What a request says before its body, in HTTP as in gRPC. */
+export interface Headed {
+  readonly headers: IncomingHttpHeaders;
+}
+
 const NONCE = /^[0-9a-f]{64}$/;
 
 /** A nonce from its hex form. */
@@ -39,11 +44,11 @@ function invalid(): ServiceError {
 }
 
 /** The nonce of the request's header; undefined where it has none. */
-export function headerNonce({ headers }: IncomingMessage): Uint8Array | undefined {
+export function headerNonce({ headers }: Headed): Uint8Array | undefined {
   const text = headers['vouchsafe-nonce'];
   return text === undefined ? undefined : parseNonce(text);
 }
 
-export function wantsFresh({ headers }: IncomingMessage): boolean {
+export function wantsFresh({ headers }: Headed): boolean {
   return headers['vouchsafe-fresh'] === '?1';
 }

@@ -5,7 +5,7 @@ import { ServiceError } from './errors.ts';
  * Raw tensors of Triton's binary tensor data extension: little-endian, row-major, without padding. The platforms of
  * the runtime are little-endian, so typed arrays have this layout in memory.
  */
-const ARRAYS = {
+export const ARRAYS = {
   BOOL: Uint8Array,
   UINT8: Uint8Array,
   UINT16: Uint16Array,
@@ -47,7 +47,7 @@ export function readBinaryTensor(
   if (elements * array.BYTES_PER_ELEMENT !== bytes.length) {
     throw new ServiceError(
       'SHAPE_MISMATCH',
-      `input ${name}: the shape has ${elements} elements of ${array.BYTES_PER_ELEMENT} bytes, binary_data_size is ${bytes.length}`,
+      `input ${name}: the shape has ${elements} elements of ${array.BYTES_PER_ELEMENT} bytes, ${bytes.length} bytes were given`,
       'inputs',
     );
   }

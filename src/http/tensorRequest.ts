@@ -7,12 +7,17 @@ import { elementSize, readBinaryTensor, readText } from './tensorBinary.ts';
 import { splitBody, TensorBytes } from './tensorFraming.ts';
 import { readTensorData } from './tensorJson.ts';
 
-const MAX_TENSORS = 1024;
-const name = z.string().min(1).max(256);
+/** Most inputs, and most outputs, of one request. */
+export const MAX_TENSORS = 1024;
+/** Most characters of the name of a tensor, or of an id. */
+export const MAX_NAME = 256;
+/** Most dimensions of a tensor. */
+export const MAX_RANK = 16;
+const name = z.string().min(1).max(MAX_NAME);
 
 const INPUT = z.strictObject({
   name,
-  shape: z.array(z.int().min(0)).max(16),
+  shape: z.array(z.int().min(0)).max(MAX_RANK),
   datatype: z.string().max(32),
   parameters: z.strictObject({ binary_data_size: z.int().min(0).optional() }).nullish(),
   // Read tensor by tensor: a schema for millions of numbers would be slow.
@@ -20,7 +25,7 @@ const INPUT = z.strictObject({
 });
 
 const REQUEST = z.strictObject({
-  id: z.string().max(256).nullish(),
+  id: z.string().max(MAX_NAME).nullish(),
   /** Examples of Triton name the model again. */
   model_name: z.string().max(256).nullish(),
   parameters: z.strictObject({ binary_data_output: z.boolean().optional() }).nullish(),
@@ -89,13 +94,23 @@ export function refuseIssue(issue: z.core.$ZodIssue | undefined): ServiceError {
   if (issue?.code !== 'unrecognized_keys') {
     return new ServiceError('INVALID_INPUT', `${where}: ${issue?.message ?? 'is not valid'}`, path);
   }
-  const key = issue.keys.find((candidate) => /^[\w.:-]{1,64}$/.test(candidate)) ?? 'a member';
-  const code = issue.path.at(-1) === 'parameters' ? 'PARAMETER_UNSUPPORTED' : 'INVALID_INPUT';
+  if (issue.path.at(-1) === 'parameters') return unknownParameter(path, issue.keys);
+  const key = plainKey(issue.keys);
   return new ServiceError(
-    code,
+    'INVALID_INPUT',
     `${where}: ${key} is not supported here`,
     path === '' ? key : `${path}.${key}`,
   );
+}
+
+/** Refuses a parameter by its name. */
+export function unknownParameter(path: string, keys: readonly string[]): ServiceError {
+  const key = plainKey(keys);
+  return new ServiceError('PARAMETER_UNSUPPORTED', `${path}: ${key} is not supported here`, `${path}.${key}`);
+}
+
+function plainKey(keys: readonly string[]): string {
+  return keys.find((candidate) => /^[\w.:-]{1,64}$/.test(candidate)) ?? 'a member';
 }
 
 function readInput(input: z.infer<typeof INPUT>, rest: TensorBytes): Tensor {
@@ -116,7 +131,7 @@ function readInput(input: z.infer<typeof INPUT>, rest: TensorBytes): Tensor {
   return { name: input.name, datatype, shape, data: values };
 }
 
-function requireDatatype(input: string, datatype: string): Datatype {
+export function requireDatatype(input: string, datatype: string): Datatype {
   if (Object.hasOwn(RUNTIME_TYPES, datatype)) return datatype as Datatype;
   const reason =
     datatype === 'BF16' ? 'BF16 is not held by onnxruntime-node' : 'the protocol has no such datatype';
@@ -126,15 +141,29 @@ function requireDatatype(input: string, datatype: string): Datatype {
 function wantedOutputs({ outputs, parameters }: InferRequest, model: TensorModel): readonly WantedOutput[] {
   const binary = parameters?.binary_data_output ?? false;
   const named = outputs ?? [];
-  const unknown = named.some((output) => !model.outputs.some((spec) => spec.name === output.name));
-  if (unknown || new Set(named.map((output) => output.name)).size !== named.length) {
-    throw new ServiceError('INVALID_INPUT', 'outputs are outputs of the model, each once', 'outputs');
-  }
+  requireOutputNames(
+    named.map((output) => output.name),
+    model,
+  );
   if (named.length === 0) return model.outputs.map((output) => ({ name: output.name, binary }));
   return named.map((output) => ({
     name: output.name,
     binary: output.parameters?.binary_data ?? binary,
   }));
+}
+
+export function requireOutputNames(names: readonly string[], model: TensorModel): void {
+  const unknown = names.some((output) => !model.outputs.some((spec) => spec.name === output));
+  if (unknown || new Set(names).size !== names.length) {
+    throw new ServiceError('INVALID_INPUT', 'outputs are outputs of the model, each once', 'outputs');
+  }
+}
+
+/** One output of those that the model gave. What it declares and does not give is our fault, not the request's. */
+export function takeOutput(outputs: readonly Tensor[], wanted: string): Tensor {
+  const tensor = outputs.find((output) => output.name === wanted);
+  if (!tensor) throw new Error('an output is missing');
+  return tensor;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { utf8 } from '../../attestation/bytes/bytes.ts';
+import { toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import type { Outcome } from '../../attestation/receipt/claims.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { commit, COMMITMENT_KEY_BYTES, PARAMETER_ITEMS } from '../../attestation/receipt/commitment.ts';
@@ -10,7 +10,7 @@ import { pinEngine } from '../engine/pinned.ts';
 import type { Admission } from './admission.ts';
 import { errorBody, errorValue } from './dialect.ts';
 import { COMPLETE, type Ending, endingOf, type ServiceError, toServiceError } from './errors.ts';
-import { EventStream } from './eventStream.ts';
+import { type Chunk, EventStream } from './eventStream.ts';
 import type { Call, InferenceRoute, Named } from './inference.ts';
 import { type Lifetime, untilAborted } from './lifetime.ts';
 import type { ReceiptNotice, Reply } from './reply.ts';
@@ -23,14 +23,25 @@ const NOTHING = new Uint8Array(0);
 
 export interface VouchedParts {
   readonly engine: Engine;
-  readonly vouching: Vouching;
-  readonly admission: Admission;
+  readonly vouching: Pick<Vouching, 'requireIssuing' | 'head' | 'issue' | 'covered'>;
+  readonly admission: Pick<Admission, 'start' | 'finish'>;
   /** False only for benchmarks. */
   readonly receipts: boolean;
   /** Told of failures that nobody foresaw. */
   readonly onUnexpected: (error: unknown) => void;
   readonly onIssued: () => void;
+  /** Names an answer; drawn at random unless an answer is made again. */
+  readonly identify?: () => AnswerIdentity;
 }
+
+/** What identifies an answer: its receipt id, and the key of its commitments. */
+export interface AnswerIdentity {
+  readonly id: Uint8Array;
+  readonly k: Uint8Array;
+}
+
+/** How long the work on an answer is worth it. */
+type Lifespan = Pick<Lifetime, 'signal' | 'gone' | 'failure'>;
 
 /** What logs say of an answer. */
 export interface Served {
@@ -53,11 +64,20 @@ interface Result {
 interface Exchange {
   readonly request: ServiceRequest;
   readonly reply: Reply;
-  readonly lifetime: Lifetime;
+  readonly lifetime: Lifespan;
   readonly id: Uint8Array;
   readonly k: Uint8Array;
   readonly call: Call<unknown>;
   readonly route: InferenceRoute;
+}
+
+function drawIdentity(): AnswerIdentity {
+  const random = randomBytes(ID_BYTES + COMMITMENT_KEY_BYTES);
+  return { id: random.subarray(0, ID_BYTES), k: random.subarray(ID_BYTES) };
+}
+
+function failureChunk({ route, call }: Exchange, failure: ServiceError): Chunk {
+  return call.stream.failure(failure) ?? { text: JSON.stringify(errorValue(route.dialect, failure)) };
 }
 
 /** The one place where answers are made and vouched for. Order: run, sign, append, sync, send (DESIGN section 6). */
@@ -76,7 +96,7 @@ export class Vouched {
     route: InferenceRoute,
     request: ServiceRequest,
     reply: Reply,
-    lifetime: Lifetime,
+    lifetime: Lifespan,
   ): Promise<Served> {
     const { engine, vouching, receipts, admission } = this.#parts;
     const named = route.name(request, engine);
@@ -99,20 +119,22 @@ export class Vouched {
     route: InferenceRoute,
     request: ServiceRequest,
     reply: Reply,
-    lifetime: Lifetime,
+    lifetime: Lifespan,
     { model, input }: Named<unknown>,
   ): Exchange {
-    const { engine, receipts } = this.#parts;
-    const random = randomBytes(ID_BYTES + COMMITMENT_KEY_BYTES);
-    const id = random.subarray(0, ID_BYTES);
-    const k = random.subarray(ID_BYTES);
+    const { engine, receipts, identify = drawIdentity } = this.#parts;
+    const { id, k } = identify();
     const notice = receipts ? (): ReceiptNotice => this.#notice(id, k) : undefined;
     const parameters: Call<unknown>['parameters'] = new Map();
     const call: Call<unknown> = {
       model,
       input,
-      engine: pinEngine(engine, model),
-      receiptId: id.toString('hex'),
+      engine: pinEngine(engine, model, {
+        scope: request.tenant ?? '',
+        // Rows that shared a run may round otherwise than alone.
+        onRows: (rows) => parameters.set('batch_rows', String(rows)),
+      }),
+      receiptId: toHex(id),
       signal: lifetime.signal,
       stream: new EventStream(reply, id, k, notice),
       parameters,
@@ -159,15 +181,15 @@ export class Vouched {
     const receipt = issued && { id, k, evidence: issued.cited.digest, covered };
     const status = failure?.status ?? 200;
     const contentType = jsonLength === undefined ? JSON_TYPE : FRAMED_TYPE;
-    const head = { status, contentType, jsonLength, retryAfter: failure?.retryAfter, receipt };
+    const head = { status, contentType, jsonLength, retryAfter: failure?.retryAfter, receipt, failure };
     await reply.send(head, body);
   }
 
   async #endStream(exchange: Exchange, { ending, failure }: Result): Promise<void> {
     const { stream } = exchange.call;
     if (failure) {
-      if (failure.code !== 'CANCELLED')
-        stream.data(JSON.stringify(errorValue(exchange.route.dialect, failure)));
+      const { text, event } = failureChunk(exchange, failure);
+      if (failure.code !== 'CANCELLED') stream.data(text, event);
     } else {
       stream.commitDone();
     }
@@ -189,8 +211,8 @@ export class Vouched {
       const receipt = content && (await this.#issue(exchange, ending, content));
       return { failed: false, receipt };
     } catch (error) {
-      // Without `[DONE]` the client knows that the answer is not whole.
-      stream.unvouched(JSON.stringify(errorValue(exchange.route.dialect, toServiceError(error))));
+      // Without its last chunk the client knows that the answer is not whole.
+      stream.unvouched(failureChunk(exchange, toServiceError(error)));
       return { failed: true, receipt: undefined };
     }
   }

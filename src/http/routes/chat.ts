@@ -1,7 +1,9 @@
-import type { Alternative, LoadedModel } from '../../engine/engine.ts';
-import { type ChatMessage, PromptTemplate } from '../../models/chatTemplate.ts';
+import type { Alternative } from '../../engine/engine.ts';
+import { type CallEvent, CallReader } from '../chatCalls.ts';
+import { readMessages } from '../chatMessages.ts';
+import { chatTemplateOf } from '../chatPrompt.ts';
+import { type CallForm, readShape, recordShape, SHAPE_MEMBERS } from '../chatShape.ts';
 import { type AnswerForm, answerChoices, logprobText, type Piece } from '../choices.ts';
-import { ServiceError } from '../errors.ts';
 import {
   type Body,
   invalid,
@@ -25,22 +27,19 @@ export const CHAT: InferenceRoute<Body> = {
   },
   answer(call) {
     const { input, model } = call;
-    const prompt = templateOf(model);
-    const settings = readGeneration(input, model, readOwn(input, model.maxTokens));
-    const text = prompt(readMessages(input['messages']));
+    const prompt = chatTemplateOf(model);
+    const generation = readGeneration(input, model, readOwn(input, model.maxTokens));
+    const { tools, constraint, calls } = readShape(input, model.chatTemplate);
+    const settings = { ...generation, constraint };
+    const text = prompt(readMessages(input['messages']), tools);
     recordGeneration(call, settings);
-    return answerChoices(call, { text, templated: true }, settings, form(call));
+    recordShape(call, input);
+    return answerChoices(call, [{ text, templated: true }], settings, form(call, calls));
   },
 };
 
 /** Values of members that are read by nobody here. */
-const NEUTRAL: Neutral = {
-  parallel_tool_calls: (value) => typeof value === 'boolean',
-  response_format: (value) => isObject(value) && Object.keys(value).length === 1 && value['type'] === 'text',
-  store: (value) => value === false,
-  tool_choice: (value) => value === 'none',
-  tools: (value) => Array.isArray(value) && value.length === 0,
-};
+const NEUTRAL: Neutral = { store: (value) => value === false };
 
 function readOwn(input: Body, limit = Number.MAX_SAFE_INTEGER): OwnSettings {
   const older = readInteger(input, 'max_tokens', 1, limit);
@@ -52,108 +51,108 @@ function readOwn(input: Body, limit = Number.MAX_SAFE_INTEGER): OwnSettings {
   const logprobs = readFlag(input, 'logprobs');
   if (top !== undefined && !logprobs) throw invalid('top_logprobs', 'top_logprobs needs logprobs');
   return {
-    names: ['messages', 'max_tokens', 'max_completion_tokens', 'logprobs', 'top_logprobs'],
+    names: ['messages', 'max_tokens', 'max_completion_tokens', 'logprobs', 'top_logprobs', ...SHAPE_MEMBERS],
     maxTokens: newer ?? older ?? limit,
     logprobs: logprobs ? (top ?? 0) : undefined,
     neutral: NEUTRAL,
   };
 }
 
-/** Templates as they were parsed: a model lives as long as the service. */
-const TEMPLATES = new WeakMap<object, PromptTemplate>();
-
-/** Writes the prompt of a conversation as the model expects it. */
-function templateOf(model: LoadedModel): (messages: readonly ChatMessage[]) => string {
-  if (!model.tasks.includes('generate')) {
-    throw new ServiceError('UNSUPPORTED_TASK', 'the model does not generate', 'model');
-  }
-  const { chatTemplate } = model;
-  if (!chatTemplate) {
-    throw new ServiceError('CHAT_TEMPLATE_MISSING', 'the model has no chat template', 'model');
-  }
-  const template = TEMPLATES.get(chatTemplate) ?? new PromptTemplate(chatTemplate.template);
-  TEMPLATES.set(chatTemplate, template);
-  return (messages) => {
-    try {
-      return template.render(messages, chatTemplate);
-    } catch {
-      // What a template raises may quote the conversation.
-      throw invalid('messages', 'the chat template of the model does not take these messages');
-    }
-  };
-}
-
-const MESSAGES = 'messages is a list of objects with role and content';
-/** Developers are to this API what the system is to chat templates. */
-const ROLES: ReadonlyMap<unknown, string> = new Map([
-  ['system', 'system'],
-  ['developer', 'system'],
-  ['user', 'user'],
-  ['assistant', 'assistant'],
-]);
-
-function readMessages(value: unknown): readonly ChatMessage[] {
-  if (!Array.isArray(value) || value.length === 0) throw invalid('messages', MESSAGES);
-  return value.map((message: unknown, i) => readMessage(message, `messages[${i}]`));
-}
-
-function readMessage(message: unknown, param: string): ChatMessage {
-  if (!isObject(message)) throw invalid(param, MESSAGES);
-  const role = ROLES.get(message['role']);
-  if (role === undefined) throw invalid(`${param}.role`, 'the role is system, developer, user or assistant');
-  for (const [member, given] of Object.entries(message)) {
-    if (['role', 'content', 'name'].includes(member) || given === null) continue;
-    throw invalid(`${param}.${member.slice(0, 64)}`, 'a member of a message is not supported');
-  }
-  const name = message['name'] ?? undefined;
-  if (name !== undefined && typeof name !== 'string') throw invalid(`${param}.name`, 'the name is a text');
-  return {
-    role,
-    content: readContent(message['content'], `${param}.content`),
-    ...(name !== undefined && { name }),
-  };
-}
-
-/** A text, or parts of it, which are joined. */
-function readContent(content: unknown, param: string): string {
-  if (typeof content === 'string') return content;
-  if (!Array.isArray(content) || content.length === 0) throw invalid(param, 'the content is text');
-  return content.map((part: unknown) => readPart(part, param)).join('');
-}
-
-function readPart(part: unknown, param: string): string {
-  const fits = isObject(part) && part['type'] === 'text' && Object.keys(part).length === 2;
-  const text = fits ? part['text'] : undefined;
-  if (typeof text !== 'string') throw invalid(param, 'every part of the content is text');
-  return text;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function form({ receiptId, model, input }: Call<Body>): AnswerForm {
+function form({ receiptId, model, input }: Call<Body>, calls: CallForm | undefined): AnswerForm {
   const created = Math.floor(Date.now() / 1000);
   const object = input['stream'] === true ? 'chat.completion.chunk' : 'chat.completion';
-  const begun = new Set<number>();
-  const delta = (choice: number, content: string | undefined): object => {
-    const first = !begun.has(choice);
-    begun.add(choice);
-    if (first) return { role: 'assistant', content: content ?? '', refusal: null };
-    return content === undefined ? {} : { content };
+  const writers = new Map<number, MessageWriter>();
+  const writerOf = (choice: number): MessageWriter => {
+    const writer = writers.get(choice) ?? new MessageWriter(`call_${receiptId}_${choice}`, calls);
+    writers.set(choice, writer);
+    return writer;
   };
   return {
     frame: { id: `chatcmpl-${receiptId}`, object, created, model: model.id },
-    whole: (index, pieces, finish_reason) => {
-      const content = pieces.map((piece) => piece.text).join('');
-      const message = { role: 'assistant', content, refusal: null };
-      return { index, message, logprobs: describe(pieces), finish_reason };
+    whole: (index, pieces, reason) => {
+      const writer = writerOf(index);
+      const message = writer.message(pieces.map((piece) => piece.text).join(''));
+      return { index, message, logprobs: describe(pieces), finish_reason: writer.reason(reason) };
     },
-    chunk: (index, piece, finish_reason) => {
+    chunk: (index, piece, reason) => {
+      const writer = writerOf(index);
+      const delta = writer.delta(piece?.text);
       const logprobs = piece ? describe([piece]) : null;
-      return { index, delta: delta(index, piece?.text), logprobs, finish_reason };
+      return { index, delta, logprobs, finish_reason: reason && writer.reason(reason) };
+    },
+    isSilent: (chunk) => {
+      const { delta, logprobs, finish_reason } = chunk as Readonly<Record<string, object | null>>;
+      return Object.keys(delta ?? {}).length === 0 && logprobs === null && finish_reason === null;
     },
   };
+}
+
+interface ToolCall {
+  readonly index: number;
+  id?: string;
+  type?: 'function';
+  readonly function: { name?: string; arguments: string };
+}
+
+/** The message of one choice, whole or in pieces. */
+class MessageWriter {
+  readonly #id: string;
+  readonly #reader: CallReader | undefined;
+  #begun = false;
+
+  constructor(id: string, calls: CallForm | undefined) {
+    this.#id = id;
+    this.#reader = calls && new CallReader(calls);
+  }
+
+  message(text: string): object {
+    const { content, calls } = this.#gather(text, true);
+    if (calls.length === 0) return { role: 'assistant', content, refusal: null };
+    const tool_calls = calls.map(({ id, type, function: called }) => ({ id, type, function: called }));
+    return { role: 'assistant', content: content.trim() === '' ? null : content, refusal: null, tool_calls };
+  }
+
+  /** The text is undefined at the end. The first piece that says something names the role. */
+  delta(text: string | undefined): object {
+    const { content, calls } = this.#gather(text ?? '', text === undefined);
+    const said = {
+      ...(content !== '' && { content }),
+      ...(calls.length > 0 && { tool_calls: calls }),
+    };
+    const isSilent = Object.keys(said).length === 0;
+    if (this.#begun || (isSilent && this.#reader && text !== undefined)) return said;
+    this.#begun = true;
+    const none = calls.length > 0 ? null : '';
+    return { role: 'assistant', content: none, refusal: null, ...said };
+  }
+
+  reason(reason: 'stop' | 'length'): string {
+    return reason === 'stop' && (this.#reader?.calls ?? 0) > 0 ? 'tool_calls' : reason;
+  }
+
+  #gather(text: string, ends: boolean): { readonly content: string; readonly calls: readonly ToolCall[] } {
+    if (!this.#reader) return { content: text, calls: [] };
+    const events = [...this.#reader.push(text), ...(ends ? this.#reader.end() : [])];
+    const calls = new Map<number, ToolCall>();
+    let content = '';
+    for (const event of events) {
+      if (event.kind === 'content') content += event.text;
+      else this.#add(calls, event);
+    }
+    return { content, calls: [...calls.values()] };
+  }
+
+  #add(calls: Map<number, ToolCall>, event: Exclude<CallEvent, { kind: 'content' }>): void {
+    const { call: index } = event;
+    const known = calls.get(index) ?? { index, function: { arguments: '' } };
+    if (event.kind === 'arguments') known.function.arguments += event.text;
+    else {
+      const called = { name: event.name, arguments: '' };
+      calls.set(index, { index, id: `${this.#id}_${index}`, type: 'function', function: called });
+      return;
+    }
+    calls.set(index, known);
+  }
 }
 
 function describe(pieces: readonly Piece[]): object | null {

@@ -1,9 +1,10 @@
-import type { Alternative } from '../../engine/engine.ts';
+import type { Alternative, Text } from '../../engine/engine.ts';
 import { type AnswerForm, answerChoices, logprobText, type Piece } from '../choices.ts';
 import {
   type Body,
   type GenerationSettings,
   invalid,
+  MAX_CHOICES,
   type OwnSettings,
   readFlag,
   readGeneration,
@@ -11,9 +12,10 @@ import {
   recordGeneration,
 } from '../generationSettings.ts';
 import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
+import { readTexts } from '../prompts.ts';
 
 /** What OpenAI's API takes where nothing is said. */
-const DEFAULT_MAX_TOKENS = 16;
+export const DEFAULT_MAX_TOKENS = 16;
 const MAX_LOGPROBS = 5;
 
 /** `POST /v1/completions` of OpenAI's API. */
@@ -26,12 +28,16 @@ export const COMPLETIONS: InferenceRoute<Body> = {
   answer(call) {
     const { input, model } = call;
     const settings = readGeneration(input, model, readOwn(input, model.maxTokens));
-    const { prompt } = input as { prompt?: unknown };
-    if (typeof prompt !== 'string') throw invalid('prompt', 'prompt is one text');
-    const echo = readEcho(input, settings);
+    const prompts = readTexts(input['prompt'], 'prompt');
+    const leads = readEcho(input, settings, prompts);
     recordGeneration(call, settings);
-    if (echo) call.parameters.set('echo', 'true');
-    return answerChoices(call, { text: prompt, templated: false }, settings, form(call, echo ? prompt : ''));
+    if (leads) call.parameters.set('echo', 'true');
+    const lead = (choice: number): string => leads?.[Math.floor(choice / settings.choices)] ?? '';
+    if (prompts.length * settings.choices > MAX_CHOICES) {
+      throw invalid('prompt', `prompts times n is at most ${MAX_CHOICES}`);
+    }
+    const asked = prompts.map((text) => ({ text, templated: false }));
+    return answerChoices(call, asked, settings, form(call, lead));
   },
 };
 
@@ -44,14 +50,20 @@ function readOwn(input: Body, limit = Number.MAX_SAFE_INTEGER): OwnSettings {
   };
 }
 
-/** The tokens of the prompt have no log-probabilities here. */
-function readEcho(input: Body, { logprobs }: GenerationSettings): boolean {
-  const echo = readFlag(input, 'echo');
-  if (echo && logprobs !== undefined) throw invalid('echo', 'echo is not supported with logprobs');
-  return echo;
+/** The texts to repeat; undefined where none are. The tokens of the prompt have no log-probabilities here. */
+function readEcho(
+  input: Body,
+  { logprobs }: GenerationSettings,
+  prompts: readonly Text[],
+): readonly string[] | undefined {
+  if (!readFlag(input, 'echo')) return undefined;
+  if (logprobs !== undefined) throw invalid('echo', 'echo is not supported with logprobs');
+  const texts = prompts.filter((prompt) => typeof prompt === 'string');
+  if (texts.length < prompts.length) throw invalid('echo', 'echo is not supported with token ids');
+  return texts;
 }
 
-function form({ receiptId, model }: Call<Body>, lead: string): AnswerForm {
+function form({ receiptId, model }: Call<Body>, lead: (choice: number) => string): AnswerForm {
   const created = Math.floor(Date.now() / 1000);
   const offsets = new Map<number, number>();
   const begun = new Set<number>();
@@ -59,7 +71,7 @@ function form({ receiptId, model }: Call<Body>, lead: string): AnswerForm {
   const led = (choice: number, text: string): string => {
     if (begun.has(choice)) return text;
     begun.add(choice);
-    return lead + text;
+    return lead(choice) + text;
   };
   const about = (choice: number, pieces: readonly Piece[]): object | null => {
     const offset = offsets.get(choice) ?? 0;
@@ -70,7 +82,7 @@ function form({ receiptId, model }: Call<Body>, lead: string): AnswerForm {
   return {
     frame: { id: `cmpl-${receiptId}`, object: 'text_completion', created, model: model.id },
     whole: (index, pieces, finish_reason) => {
-      const text = lead + pieces.map((piece) => piece.text).join('');
+      const text = lead(index) + pieces.map((piece) => piece.text).join('');
       return { index, text, logprobs: about(index, pieces), finish_reason };
     },
     chunk: (index, piece, finish_reason) => {

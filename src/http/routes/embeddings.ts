@@ -1,6 +1,7 @@
-import { EngineError } from '../../engine/engine.ts';
+import { EngineError, type Text } from '../../engine/engine.ts';
 import { ServiceError } from '../errors.ts';
 import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
+import { readTexts } from '../prompts.ts';
 
 type Body = Readonly<Record<string, unknown>>;
 type Encoding = 'float' | 'base64';
@@ -41,7 +42,7 @@ async function answer({ engine, model, input, signal, parameters, usage }: Call<
 async function embed(
   engine: Call<Body>['engine'],
   model: string,
-  texts: readonly string[],
+  texts: readonly Text[],
   signal: AbortSignal,
 ): ReturnType<Call<Body>['engine']['embed']> {
   try {
@@ -62,18 +63,10 @@ function encodeBase64(vector: Float32Array): string {
   return `"${Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64')}"`;
 }
 
-function readInput(input: unknown): readonly string[] {
-  const texts: readonly unknown[] = Array.isArray(input) ? input : [input];
-  if (texts.length === 0) throw invalid('input', 'input is an empty list');
-  for (const text of texts) {
-    if (typeof text === 'string' && text !== '') continue;
-    const tokens = typeof text === 'number' || Array.isArray(text);
-    throw invalid(
-      'input',
-      tokens ? 'input is text here, no tokens' : 'input is a text or a list of texts, none empty',
-    );
-  }
-  return texts as readonly string[];
+function readInput(input: unknown): readonly Text[] {
+  const texts = readTexts(input, 'input');
+  if (texts.includes('')) throw invalid('input', 'input has an empty text');
+  return texts;
 }
 
 function readEncoding(value: unknown): Encoding {

@@ -3,7 +3,7 @@ import { type Call, type FramedBody, type InferenceRoute, requireModel } from '.
 import { writeBinaryTensor } from '../tensorBinary.ts';
 import { JSON_LENGTH_HEADER } from '../tensorFraming.ts';
 import { writeTensorData } from '../tensorJson.ts';
-import { readTensorRequest, type TensorBody, type TensorRequest } from '../tensorRequest.ts';
+import { readTensorRequest, takeOutput, type TensorBody, type TensorRequest } from '../tensorRequest.ts';
 import { requireVersion, VERSION } from './oip.ts';
 
 /** `POST /v2/models/{model}/infer` of the Open Inference Protocol, with Triton's binary tensor data extension. */
@@ -38,9 +38,7 @@ function writeResponse(
 ): Uint8Array | FramedBody {
   const raw: Uint8Array[] = [];
   const tensors = wanted.map(({ name, binary }) => {
-    const tensor = outputs.find((output) => output.name === name);
-    // What the model declares and does not give is our fault, not the request's.
-    if (!tensor) throw new Error('an output is missing');
+    const tensor = takeOutput(outputs, name);
     if (!binary) return writeJson(tensor);
     const bytes = writeBinaryTensor(tensor);
     raw.push(bytes);

@@ -16,7 +16,8 @@ export function listModels(service: Service): Action {
 export function retrieveModel(service: Service): Action {
   return ({ request }) => {
     service.gate.tenantOf(request);
-    return json(toModel(service, requireModel(service.engine, request.params['model'], 'the path')));
+    const model = requireModel(service.engine, request.params['model'], 'the path');
+    return json({ ...toModel(service, model), manifest: Buffer.from(model.manifest).toString('base64url') });
   };
 }
 

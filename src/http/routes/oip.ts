@@ -2,7 +2,7 @@ import type { LoadedModel } from '../../engine/engine.ts';
 import { type Action, json } from '../endpoint.ts';
 import { ServiceError } from '../errors.ts';
 import { requireModel } from '../inference.ts';
-import { readiness } from '../readiness.ts';
+import { isModelReady, readiness } from '../readiness.ts';
 import type { Service } from '../service.ts';
 
 /** Models have one version: their identity is the manifest. */
@@ -15,7 +15,12 @@ export function requireVersion(version: unknown): void {
 }
 
 /** Triton's names. */
-const EXTENSIONS = ['binary_tensor_data', 'model_repository', 'model_repository(unload_dependents)'];
+const EXTENSIONS = [
+  'binary_tensor_data',
+  'generate',
+  'model_repository',
+  'model_repository(unload_dependents)',
+];
 
 /** `GET /v2` */
 export function serverMetadata({ software, gate }: Service): Action {
@@ -52,8 +57,7 @@ export function modelReady(service: Service): Action {
   return ({ request }) => {
     service.gate.tenantOf(request);
     const { id } = findModel(service, request.params);
-    const { state, refused } = service.engine.health();
-    const isReady = state === 'ready' && !refused.some(({ model }) => model === id);
+    const isReady = isModelReady(service.engine, id);
     return json({ name: id, ready: isReady }, isReady ? 200 : 503);
   };
 }

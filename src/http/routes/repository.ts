@@ -52,7 +52,7 @@ export function repositoryRoutes(service: Service): readonly PostRoute[] {
 
 async function index({ engine, config }: Service, context: Context): Promise<Answer> {
   const { ready = false } = await readRequest(context, INDEX);
-  const { models, refused } = await readStore(config.models.directory);
+  const { models, refused } = await readStore(config.models.directory, config.models.signing);
   const names = new Set([...models.map(({ id }) => id), ...engine.models.keys(), ...engine.changing.keys()]);
   const broken = refused.map(({ model, code, message, advice }): Entry => ({
     name: model,
@@ -86,7 +86,7 @@ function entryOf(engine: Engine, name: string): Entry {
 async function load(service: Service, context: Context): Promise<Answer> {
   await readRequest(context, LOAD);
   const name = modelName(context);
-  const { models, refused } = await readStore(service.config.models.directory);
+  const { models, refused } = await readStore(service.config.models.directory, service.config.models.signing);
   const refusal = refused.find(({ model }) => model === name);
   if (refusal) throw refusal;
   const source = models.find(({ id }) => id === name);

@@ -7,6 +7,7 @@ import { encodeDc } from '../../../attestation/cbor/deterministic.ts';
 import { openRequest, type OpenedRequest } from '../../../attestation/channel/hpke.ts';
 import { encodeSealedHead, parseSealedRequest } from '../../../attestation/channel/sealed.ts';
 import { encodeKeyset } from '../../../attestation/keyset.ts';
+import type { Collector } from '../../../enclave/collect/collector.ts';
 import { createSimulatedCollector } from '../../../enclave/collect/simulated/collector.ts';
 import { generateKeyring, type Keyring } from '../../../enclave/keys/keyring.ts';
 import { ChunkHasher } from '../../../src/receipts/chunks.ts';
@@ -40,8 +41,9 @@ interface Received {
 
 export const HONEST: Box = (_path, answer) => answer;
 
-export async function startTestService(): Promise<TestService> {
-  const collector = await createSimulatedCollector();
+/** On simulated hardware, unless the caller has another. */
+export async function startTestService(hardware?: Collector): Promise<TestService> {
+  const collector = hardware ?? (await createSimulatedCollector());
   const keyring = await generateKeyring({
     host: 'localhost',
     notAfter: Math.floor(Date.now() / 1000) + 3600,

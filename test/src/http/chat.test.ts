@@ -5,6 +5,8 @@ import { decimal } from '../../../src/http/generationSettings.ts';
 import { issuedClaims, startTestService, type TestService, until } from '../../support/service.ts';
 
 const TEMPLATE = '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}{{ eos_token }}';
+/** A tool, which the template above has no place for. */
+const F = { type: 'function', function: { name: 'f' } };
 const HELLO = [{ role: 'user', content: 'hello there' }];
 
 /** A service whose model `chat` echoes the words of the templated prompt. */
@@ -157,8 +159,22 @@ describe('a chat is refused, with the parameter named, for', () => {
     [{ messages: 'hello' }, 'messages'],
     [{ messages: [1] }, 'messages[0]'],
     [{ messages: [{ role: 'robot', content: 'x' }] }, 'messages[0].role'],
-    [{ messages: [{ role: 'tool', content: 'x', tool_call_id: 'a' }] }, 'messages[0].role'],
-    [{ messages: [{ role: 'assistant', content: null, tool_calls: [{}] }] }, 'messages[0].tool_calls'],
+    [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages[0].tool_call_id'],
+    [{ messages: [{ role: 'user', content: 'x', tool_call_id: 'a' }] }, 'messages[0].tool_call_id'],
+    [{ messages: [{ role: 'user', content: 'x', tool_calls: [] }] }, 'messages[0].tool_calls'],
+    [{ messages: [{ role: 'assistant', content: null, tool_calls: [{}] }] }, 'messages[0].tool_calls[0]'],
+    [{ messages: [{ role: 'assistant', content: null }] }, 'messages[0].content'],
+    [
+      {
+        messages: [
+          {
+            role: 'assistant',
+            tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '[]' } }],
+          },
+        ],
+      },
+      'messages[0].tool_calls[0].function.arguments',
+    ],
     [{ messages: [{ role: 'user' }] }, 'messages[0].content'],
     [{ messages: [{ role: 'user', content: [] }] }, 'messages[0].content'],
     [
@@ -169,8 +185,29 @@ describe('a chat is refused, with the parameter named, for', () => {
     [{ tools: [{ type: 'function', function: { name: 'f' } }] }, 'tools'],
     [{ tool_choice: 'auto' }, 'tool_choice'],
     [{ functions: [] }, 'functions'],
-    [{ response_format: { type: 'json_object' } }, 'response_format'],
-    [{ response_format: { type: 'json_schema', json_schema: { name: 's', schema: {} } } }, 'response_format'],
+    [{ tools: [{ type: 'web' }] }, 'tools[0]'],
+    [{ tools: [{ type: 'function', function: { name: 'f g' } }] }, 'tools[0].function.name'],
+    [
+      { tools: [{ type: 'function', function: { name: 'f', parameters: { minProperties: 1 } } }] },
+      'tools[0].function.parameters',
+    ],
+    [{ tools: [F, F] }, 'tools'],
+    [{ tools: [F], tool_choice: { type: 'function', function: { name: 'g' } } }, 'tool_choice'],
+    [{ tools: [F], parallel_tool_calls: 1 }, 'parallel_tool_calls'],
+    [{ response_format: { type: 'xml' } }, 'response_format.type'],
+    [{ response_format: { type: 'json_object', schema: {} } }, 'response_format'],
+    [
+      { response_format: { type: 'json_schema', json_schema: { schema: {} } } },
+      'response_format.json_schema.name',
+    ],
+    [
+      { response_format: { type: 'json_schema', json_schema: { name: 's', schema: { not: {} } } } },
+      'response_format.json_schema.schema',
+    ],
+    [
+      { response_format: { type: 'json_schema', json_schema: { name: 's', schema: {}, strict: true } } },
+      'response_format.json_schema.schema',
+    ],
     [{ logit_bias: { 1: 5 } }, 'logit_bias'],
     [{ reasoning_effort: 'low' }, 'reasoning_effort'],
     [{ audio: { voice: 'x' } }, 'audio'],

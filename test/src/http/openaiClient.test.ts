@@ -35,6 +35,9 @@ beforeAll(async () => {
       ...files('chat'),
       'chat/generation_config.json': greedy,
       'chat/chat_template.jinja': TEMPLATE,
+      ...files('tools'),
+      'tools/generation_config.json': greedy,
+      'tools/chat_template.jinja': `{% if tools %}{{ tools | tojson }}{% endif %}${TEMPLATE}`,
       ...files('sampled'),
       'sampled/generation_config.json': sampled,
     }),
@@ -55,6 +58,78 @@ function complete(settings: Settings = {}): Promise<OpenAI.Completion> {
 async function textOf(settings: Settings = {}): Promise<string> {
   return (await complete(settings)).choices[0]!.text;
 }
+
+describe('structured output', () => {
+  const schema = {
+    type: 'object',
+    properties: { kind: { enum: ['state', 'people'] }, count: { type: 'integer', minimum: 1, maximum: 99 } },
+    required: ['kind', 'count'],
+    additionalProperties: false,
+  };
+  const tools = [
+    { type: 'function' as const, function: { name: 'count_people', parameters: schema, strict: true } },
+  ];
+
+  test('is JSON that the schema describes, whole or streamed', async () => {
+    const response_format = {
+      type: 'json_schema',
+      json_schema: { name: 'answer', schema, strict: true },
+    } as const;
+    const body = { model: 'chat', messages: MESSAGES, max_tokens: 80, response_format };
+    const parsed = await client.chat.completions.parse(body);
+    expect(parsed.choices[0]).toMatchObject({ finish_reason: 'stop' });
+    expect(JSON.parse(parsed.choices[0]!.message.content!)).toEqual({
+      kind: expect.stringMatching(/^(?:state|people)$/),
+      count: expect.any(Number),
+    });
+    const final = await client.chat.completions.stream(body).finalMessage();
+    expect(final.content).toBe(parsed.choices[0]!.message.content);
+  });
+
+  test('is asked of a response as of a chat, whole or streamed', async () => {
+    const format = { type: 'json_schema', name: 'answer', schema, strict: true } as const;
+    const body = { model: 'chat', input: 'hello', max_output_tokens: 80, text: { format } };
+    const whole = await client.responses.create(body);
+    expect(whole).toMatchObject({ status: 'completed', text: { format } });
+    expect(JSON.parse(whole.output_text)).toEqual({
+      kind: expect.stringMatching(/^(?:state|people)$/),
+      count: expect.any(Number),
+    });
+    const final = await client.responses.stream(body).finalResponse();
+    expect(final.output[0]).toMatchObject({ content: [{ text: whole.output_text }] });
+    const cut = await client.responses.create({ ...body, max_output_tokens: 2 });
+    expect(cut).toMatchObject({
+      status: 'incomplete',
+      incomplete_details: { reason: 'max_output_tokens' },
+    });
+    expect(whole.output_text.startsWith(cut.output_text)).toBe(true);
+  });
+
+  test('is a call of a tool where one is required, whole or streamed', async () => {
+    const body = {
+      model: 'tools',
+      messages: MESSAGES,
+      max_tokens: 120,
+      tools,
+      tool_choice: 'required',
+    } as const;
+    const whole = (await client.chat.completions.create(body)).choices[0]!;
+    expect(whole).toMatchObject({ finish_reason: 'tool_calls', message: { content: null } });
+    const [call] = whole.message.tool_calls!;
+    expect(call).toMatchObject({ type: 'function', function: { name: 'count_people' } });
+    const final = await client.chat.completions.stream(body).finalMessage();
+    const [streamed] = final.tool_calls!;
+    expect([call, streamed].map((one) => one!.type === 'function' && one!.function.arguments)).toEqual(
+      Array(2).fill(call!.type === 'function' && call!.function.arguments),
+    );
+    const answered = await client.chat.completions.create({
+      ...body,
+      messages: [...MESSAGES, whole.message, { role: 'tool', tool_call_id: call!.id, content: '3' }],
+      tool_choice: 'none',
+    });
+    expect(answered.choices[0]!.message.content).not.toBe('');
+  });
+});
 
 describe('the client of OpenAI', () => {
   test('completes', async () => {
@@ -97,13 +172,13 @@ describe('the client of OpenAI', () => {
 
   test('reads errors', async () => {
     const failure = await client.chat.completions
-      .create({ model: 'chat', messages: MESSAGES, response_format: { type: 'json_object' } })
+      .create({ model: 'chat', messages: MESSAGES, store: true })
       .catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(OpenAI.BadRequestError);
     expect(failure).toMatchObject({
       status: 400,
       code: 'INVALID_INPUT',
-      param: 'response_format',
+      param: 'store',
       type: 'invalid_request_error',
     });
     const missing = client.chat.completions.create({ model: 'plain', messages: MESSAGES });

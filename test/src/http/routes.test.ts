@@ -107,7 +107,12 @@ describe('metadata', () => {
     expect(await get('/v1/models/fake')).toMatchObject(model);
     expect(await get('/v2')).toMatchObject({
       name: 'vouchsafe',
-      extensions: ['binary_tensor_data', 'model_repository', 'model_repository(unload_dependents)'],
+      extensions: [
+        'binary_tensor_data',
+        'generate',
+        'model_repository',
+        'model_repository(unload_dependents)',
+      ],
     });
     for (const path of ['/v2/models/fake', '/v2/models/fake/versions/1']) {
       expect(await get(path)).toMatchObject({
