@@ -1,19 +1,19 @@
 import { Option, type Command } from 'commander';
 import { z } from 'zod';
-import { toHex } from '../../attestation/bytes/bytes.ts';
+import { equalBytes, toHex } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import type { Answer } from '../client/answer.ts';
 import { connect } from '../client/connect.ts';
 import { ClientError } from '../client/errors.ts';
 import { isLoopback } from '../client/http.ts';
 import type { Session, Verification } from '../client/session.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
-import { addJudgingOptions, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
+import { sayAnchors, type AnchoredVerdict } from './extraAnchors.ts';
+import { addJudgingOptions, anchorsOf, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
 import { programName } from './programName.ts';
 import { prepareFolder, saveExchange } from './saved.ts';
 import { printable, stderr, stdout } from './terminal.ts';
-import { decisionLine, printSimulated, printVerdict } from './verdictText.ts';
+import { decisionLine, printBadges, printVerdict } from './verdictText.ts';
 
 /** Options of every command that sends content to a service. */
 export interface ServiceFlags extends JudgingFlags {
@@ -69,10 +69,22 @@ export async function exchange<T>(flags: ServiceFlags, question: Question<T>): P
   const value = readAnswer(answer, question);
   if (!flags.json) question.print(value);
   const checked = await checkReceipt(session, answer, flags);
-  if (flags.save !== undefined) await saveExchange(flags.save, answer, checked.bundle);
-  if (flags.json) stdout.json({ sent: true, answer: value, ...documentOf(session, answer, checked) });
-  else printChecked(checked.verdict, flags);
+  if (flags.save !== undefined) {
+    const manifest = await manifestOf(session, checked);
+    await saveExchange(flags.save, answer, checked.bundle, manifest);
+  }
+  if (flags.json) stdout.json({ sent: true, answer: value, ...documentOf(session, answer, checked, flags) });
+  else printChecked(sayAnchors(checked.verdict, flags.anchor), flags);
   process.exitCode = exitOfDecision(checked.verdict.decision);
+}
+
+/** The manifest whose digest the receipt states, so that `replay` can say what of a model differs. */
+async function manifestOf(session: Session, { receipt }: Verification): Promise<Uint8Array | undefined> {
+  if (!receipt) return undefined;
+  const { model, manifestDigest } = receipt.claims;
+  const manifest = await session.manifest(model).catch(() => undefined);
+  if (!manifest || !equalBytes(nodeCrypto.hash('sha256', manifest), manifestDigest)) return undefined;
+  return manifest;
 }
 
 function warnUnbound(url: string): void {
@@ -93,17 +105,19 @@ function warnUnbound(url: string): void {
 /** Prints why, where the evidence is not accepted. Nothing was sent then. */
 async function openSession(flags: ServiceFlags): Promise<Session> {
   const [policy, collateral] = await Promise.all([policyOf(flags), collateralOf(flags)]);
+  const anchors = anchorsOf(flags);
   try {
     const apiKey = flags.apiKey === undefined ? {} : { apiKey: flags.apiKey };
-    return await connect(flags.url, { policy, collateral, crypto: nodeCrypto, ...apiKey });
+    return await connect(flags.url, { policy, collateral, anchors, crypto: nodeCrypto, ...apiKey });
   } catch (error) {
     if (error instanceof TypeError) throw new CliError(EXIT.misuse, `--url: ${error.message}`);
-    if (error instanceof ClientError && error.verdict) showRefusal(error.verdict, flags);
+    if (error instanceof ClientError && error.verdict)
+      showRefusal(sayAnchors(error.verdict, flags.anchor), flags);
     throw error;
   }
 }
 
-function showRefusal(verdict: Verdict, { json = false, verbose = false }: ServiceFlags): void {
+function showRefusal(verdict: AnchoredVerdict, { json = false, verbose = false }: ServiceFlags): void {
   if (json) stdout.json({ sent: false, evidence: verdict });
   else printVerdict(stderr, verdict, { verbose });
 }
@@ -154,24 +168,29 @@ async function checkReceipt(session: Session, answer: Answer, flags: ServiceFlag
 }
 
 /** Answer and verdicts as one document. */
-function documentOf(session: Session, answer: Answer, { verdict, receipt }: Verification): object {
+function documentOf(
+  session: Session,
+  answer: Answer,
+  { verdict, receipt }: Verification,
+  { anchor }: ServiceFlags,
+): object {
   return {
     model: receipt?.claims.model,
     receiptId: answer.receiptId,
     nonce: toHex(answer.nonce),
     keysetDigest: session.keysetDigest,
-    evidence: session.verdict,
-    receipt: verdict,
+    evidence: sayAnchors(session.verdict, anchor),
+    receipt: sayAnchors(verdict, anchor),
   };
 }
 
 /** One line under the answer, apart from it: the answer alone goes to a pipe. */
-function printChecked(verdict: Verdict, flags: ServiceFlags): void {
+function printChecked(verdict: AnchoredVerdict, flags: ServiceFlags): void {
   const { verbose = false } = flags;
   stderr.line();
   if (verbose || verdict.decision !== 'accepted') printVerdict(stderr, verdict, { verbose });
   else {
-    printSimulated(stderr, verdict);
+    printBadges(stderr, verdict);
     stderr.line(decisionLine(stderr, verdict));
   }
   if (flags.save !== undefined) stderr.line(stderr.c.dim(`saved: ${verifyLine(flags.save, flags)}`));
@@ -180,13 +199,14 @@ function printChecked(verdict: Verdict, flags: ServiceFlags): void {
 /** The command line that judges what was saved as it was judged here. */
 function verifyLine(
   folder: string,
-  { policy, allowSimulated = false, collateral = [] }: ServiceFlags,
+  { policy, allowSimulated = false, collateral = [], anchor = [] }: ServiceFlags,
 ): string {
   const words = [
     programName(),
     'verify',
     ...(allowSimulated ? ['--allow-simulated'] : []),
     ...(policy === undefined ? [] : ['--policy', policy]),
+    ...anchor.flatMap((given) => ['--anchor', given]),
     folder,
     ...(collateral.length > 0 ? ['--collateral', ...collateral] : []),
   ];

@@ -34,6 +34,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./verify.ts')).verifyCommand(),
   },
   {
+    name: 'replay',
+    summary: 'run a request again that a receipt is of, and compare the answers',
+    load: async () => (await import('./replay.ts')).replayCommand(),
+  },
+  {
     name: 'verify-token',
     summary: 'judge the word of NVIDIA’s attestation service on devices',
     load: async () => (await import('./token.ts')).tokenCommand(),
@@ -54,9 +59,19 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./policy.ts')).policyCommand(),
   },
   {
+    name: 'cuda',
+    summary: 'install and show the CUDA libraries of the engine',
+    load: async () => (await import('./cuda.ts')).cudaCommand(),
+  },
+  {
     name: 'config',
     summary: 'show the configuration of the service',
     load: async () => (await import('./config.ts')).configCommand(),
+  },
+  {
+    name: 'models',
+    summary: 'add, list, verify and remove models',
+    load: async () => (await import('./models.ts')).modelsCommand(),
   },
   {
     name: 'key',

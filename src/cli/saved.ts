@@ -13,6 +13,8 @@ const FILE = {
   response: 'response.bin',
   commitmentKey: 'commitment-key.txt',
   nonce: 'nonce.txt',
+  /** Of the model; only `replay` reads it. */
+  manifest: 'manifest.cbor',
 } as const;
 
 /** Makes the folder before anything is sent: an answer that cannot be kept cannot be proved later. */
@@ -37,7 +39,12 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 /** Keeps an exchange, so that it can be proved later. The files hold content: they are for the owner's eyes only. */
-export async function saveExchange(folder: string, answer: Answer, bundle: Uint8Array): Promise<void> {
+export async function saveExchange(
+  folder: string,
+  answer: Answer,
+  bundle: Uint8Array,
+  manifest?: Uint8Array,
+): Promise<void> {
   const write = (name: string, content: Uint8Array | string) =>
     writeFile(join(folder, name), content, { mode: 0o600 });
   await Promise.all([
@@ -46,6 +53,7 @@ export async function saveExchange(folder: string, answer: Answer, bundle: Uint8
     write(FILE.response, answer.body),
     write(FILE.commitmentKey, `${toBase64Url(answer.k ?? new Uint8Array(0))}\n`),
     write(FILE.nonce, `${toHex(answer.nonce)}\n`),
+    ...(manifest ? [write(FILE.manifest, manifest)] : []),
   ]);
 }
 
@@ -65,4 +73,10 @@ export async function savedExchange<F extends ExchangeFlags>(folder: string, fla
       }
     : {};
   return [bundle, { ...content, ...(nonce === undefined ? {} : { nonce: nonce.trim() }), ...flags }];
+}
+
+/** Path of the manifest in a saved folder; undefined where there is none. */
+export function savedManifest(folder: string): string | undefined {
+  const path = join(folder, FILE.manifest);
+  return existsSync(path) ? path : undefined;
 }

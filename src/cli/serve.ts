@@ -12,6 +12,8 @@ import { stderr, stdout } from './terminal.ts';
 interface ServeFlags {
   readonly port?: number;
   readonly host?: string;
+  readonly grpcPort?: number;
+  readonly grpcHost?: string;
   readonly config?: string;
   readonly models?: string;
   readonly data?: string;
@@ -32,6 +34,8 @@ export function serveCommand(): Command {
       toPort,
     )
     .option('--host <address>', 'address to listen on (default: 127.0.0.1)')
+    .option('--grpc-port <number>', 'port of the gRPC door, 0 for a free one (default: no such door)', toPort)
+    .option('--grpc-host <address>', 'address of the gRPC door (default: 127.0.0.1)')
     .option('--config <file>', 'configuration file (default: vouchsafe.config.json, where there is one)')
     .option('--models <folder>', 'folder of the models')
     .option('--data <folder>', 'folder of the logs of all instances')
@@ -57,8 +61,7 @@ async function runServe(flags: ServeFlags): Promise<void> {
   const service = await starting(() => withSpinner(stderr, 'Loading models and collecting evidence', start));
   const stopped = stopOnSignal(service);
   process.once('SIGINT', sayStopping).once('SIGTERM', sayStopping);
-  for (const line of bannerLines(stdout, await describeService(service.url, config), notices))
-    stdout.line(line);
+  for (const line of bannerLines(stdout, await describeService(service, config), notices)) stdout.line(line);
   await stopped;
   stderr.line(stderr.c.dim('stopped'));
 }
@@ -82,9 +85,11 @@ async function loadServeConfig(flags: ServeFlags): Promise<LoadedConfig> {
   });
 }
 
-function overridesOf({ port, host, models, data, simulated }: ServeFlags): ConfigOverrides {
+function overridesOf(flags: ServeFlags): ConfigOverrides {
+  const { port, host, grpcPort, grpcHost, models, data, simulated } = flags;
   return {
     server: { port, host },
+    grpc: { port: grpcPort, host: grpcHost },
     models: { directory: models },
     data: { directory: data },
     hardware: { collector: simulated ? 'simulated' : undefined },
@@ -105,7 +110,7 @@ async function starting(start: () => Promise<RunningService>): Promise<RunningSe
 }
 
 const SYSTEM_ADVICE: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'Something listens there already. Choose another port with --port.',
+  EADDRINUSE: 'Something listens there already. Choose another port with --port or --grpc-port.',
   EACCES: 'This user may not do that. Choose another port or folder.',
-  EADDRNOTAVAIL: 'This machine does not have that address. Choose another with --host.',
+  EADDRNOTAVAIL: 'This machine does not have that address. Choose another with --host or --grpc-host.',
 };

@@ -8,6 +8,8 @@ import type { Terminal } from './terminal.ts';
 /** What the service says of itself, as its clients see it. */
 export interface ServiceFacts {
   readonly url: string;
+  /** Host and port of the gRPC door; undefined where there is none. */
+  readonly grpc: string | undefined;
   /** Lower-case hex; undefined where the service did not say. */
   readonly keysetDigest: string | undefined;
   /** Undefined where the list needs an API key. */
@@ -21,7 +23,10 @@ const keysetSchema = z.object({ digest: z.string() });
 const modelsSchema = z.object({ data: z.array(z.object({ id: z.string(), tasks: z.array(z.string()) })) });
 const readySchema = z.object({ hardware: z.string() });
 
-export async function describeService(url: string, config: Config): Promise<ServiceFacts> {
+export async function describeService(
+  { url, grpc }: Pick<ServiceFacts, 'url' | 'grpc'>,
+  config: Config,
+): Promise<ServiceFacts> {
   const [keyset, models, ready] = await Promise.all([
     ask(`${url}/v1/keyset`, keysetSchema),
     ask(`${url}/v1/models`, modelsSchema),
@@ -29,6 +34,7 @@ export async function describeService(url: string, config: Config): Promise<Serv
   ]);
   return {
     url,
+    grpc,
     keysetDigest: keyset?.digest,
     models: models?.data,
     hardware: ready?.hardware ?? 'unknown',
@@ -62,6 +68,7 @@ export function bannerLines(
     `${c.bold('Vouchsafe')} ${packageVersion()} ${c.green('is ready')}`,
     '',
     row('address', c.cyan(facts.url)),
+    ...(facts.grpc === undefined ? [] : [row('grpc', c.cyan(facts.grpc))]),
     ...(models.length > 0 ? models : [c.yellow('none')]).map((model, i) =>
       row(i === 0 ? 'models' : '', model),
     ),
