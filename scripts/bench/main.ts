@@ -1,6 +1,7 @@
 // npm run bench -- [--rounds N] [--seconds N] [--json]: the figures of the README, medians of paired rounds.
 import { spawn } from 'node:child_process';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { bundleFigures } from './browserBundle.ts';
@@ -8,22 +9,26 @@ import { fsyncTime, latencyEmbeddings, loadEmbeddings, median, type Load } from 
 import { verifierFigures } from './verifierFigures.ts';
 import { figure, goal, type Figure } from './figure.ts';
 import { gpuFigures } from './gpuFigures.ts';
+import { embeddingFigures } from './inference/embeddings.ts';
+import { generationFigures } from './inference/generation.ts';
 import { freePort, memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CONCURRENCY = 32;
+const LANGUAGE_MODEL = join(ROOT, '../shared/models/tinygpt-3m');
 const LATENCY_REQUESTS = 400;
-const PARTS = ['service', 'verifiers', 'gpu', 'bundle'] as const;
+const PARTS = ['service', 'generation', 'embeddings', 'verifiers', 'gpu', 'bundle'] as const;
 type Part = (typeof PARTS)[number];
 
 const program = new Command('npm run bench --')
   .description(
-    'Measures what receipts cost, how big and how quick to start the service is, the verifiers, and what a page loads.',
+    'Measures what receipts cost, how big and how quick to start the service is, generation and embeddings against their peers, the verifiers, and what a page loads.',
   )
   .addOption(new Option('--only <part>', 'one part of all').choices(PARTS))
   .option('--verifications <n>', 'how many to watch the memory of', '100000')
   .option('--rounds <n>', 'paired rounds, receipts on and off in turn', '5')
   .option('--seconds <n>', 'seconds of each load', '6')
+  .option('--model <folder>', 'language model of the generation figures', LANGUAGE_MODEL)
   .option('--json', 'print one JSON document')
   .addHelpText('after', '\nExample:\n  npm run bench -- --rounds 7 --json')
   .parse();
@@ -32,6 +37,7 @@ const options = program.opts<{
   seconds: string;
   only?: Part;
   verifications: string;
+  model: string;
   json?: boolean;
 }>();
 const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
@@ -43,6 +49,8 @@ const say = (text: string) => {
 
 const measure: Readonly<Record<Part, () => Promise<readonly Figure[]>>> = {
   service: async () => [...(await costOfReceipts()), await timeToFirstAnswer()],
+  generation: () => generationFigures(options.model, rounds, say),
+  embeddings: () => embeddingFigures(rounds, seconds, say),
   verifiers: () => verifierFigures(rounds, Number(options.verifications), say),
   gpu: () => gpuFigures(rounds, say),
   bundle: bundleFigures,

@@ -142,7 +142,7 @@ class Check {
     { workload, answers }: Reference,
   ): Promise<void> {
     const paths = files.map(({ path }) => path);
-    const tolerance = toleranceOf(model, paths, this.#settings.provider, process.env['NVIDIA_TF32_OVERRIDE']);
+    const tolerance = toleranceOf(model, paths, this.#settings.provider);
     const own = await answersOf(engine, id, workload);
     const compared = compareAnswers(id, answers, own, tolerance);
     this.#journal.found(compared);

@@ -1,6 +1,6 @@
 import type { LoadedModel, TensorSpec } from '../../../src/engine/engine.ts';
 
-export type Precision = 'exact' | 'FP32' | 'TF32' | 'FP16';
+export type Precision = 'exact' | 'FP32' | 'FP16';
 
 /** By how much two computations of the same thing may differ. */
 export interface Tolerance {
@@ -13,14 +13,10 @@ export interface Tolerance {
   readonly logprob: number;
 }
 
-/**
- * FP32 sums in another order lose a few of 24 bits; TF32, which the CUDA provider takes for FP32 products unless
- * NVIDIA_TF32_OVERRIDE is 0, rounds their factors to 11 bits, and FP16 rounds every value to 11.
- */
+/** FP32 sums in another order lose a few of 24 bits; FP16 rounds every value to 11. The engine never takes TF32. */
 export const TOLERANCES: Readonly<Record<Precision, Tolerance>> = {
   exact: { precision: 'exact', share: 0, cosine: 1, logprob: 0 },
   FP32: { precision: 'FP32', share: 1e-3, cosine: 0.99999, logprob: 5e-3 },
-  TF32: { precision: 'TF32', share: 1e-2, cosine: 0.9999, logprob: 5e-2 },
   FP16: { precision: 'FP16', share: 3e-2, cosine: 0.999, logprob: 0.15 },
 };
 
@@ -31,11 +27,9 @@ export function toleranceOf(
   model: Pick<LoadedModel, 'inputs' | 'outputs'>,
   files: readonly string[],
   provider: 'cpu' | 'cuda',
-  tf32Override: string | undefined,
 ): Tolerance {
   if (provider === 'cpu') return TOLERANCES.exact;
   const isHalf = ({ datatype }: TensorSpec): boolean => datatype === 'FP16';
   const reduced = [...model.inputs, ...model.outputs].some(isHalf) || files.some((f) => REDUCED_FILE.test(f));
-  if (reduced) return TOLERANCES.FP16;
-  return tf32Override === '0' ? TOLERANCES.FP32 : TOLERANCES.TF32;
+  return reduced ? TOLERANCES.FP16 : TOLERANCES.FP32;
 }
