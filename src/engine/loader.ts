@@ -4,13 +4,14 @@ import type { ModelSource } from '../models/store.ts';
 import { loadModel, type RunningModel } from './model.ts';
 import type { LoadedReply, LoadFailure, LoadRequest } from './protocol.ts';
 import {
-  hashCudaLibrary,
+  type CudaLibraries,
+  hashCudaLibraries,
   identifyRuntime,
   libraryFolder,
   missingCudaLibrary,
   type MissingLibrary,
 } from './runtime.ts';
-import type { SessionSettings } from './session.ts';
+import { PROVIDER_NAMES, type SessionSettings } from './session.ts';
 
 /** Models that run, and what the parent is told of them. */
 export interface LoadOutcome {
@@ -23,25 +24,51 @@ export async function loadModels(request: LoadRequest): Promise<LoadOutcome> {
   const runtime = await identifyRuntime();
   const running = new Map<string, RunningModel>();
   const failures: LoadFailure[] = [];
-  const { settings, missing } = await chooseProvider(request);
+  const { settings, missing, libraries } = await chooseProvider(request);
   let fallback = missing && `${missing.file} ${missing.detail}`;
-  for (const source of request.models) {
-    try {
-      if (missing && request.provider === 'cuda') throw cudaMissing(missing);
-      const { model, reason } = await loadWithFallback(source, runtime, settings, request);
-      fallback ??= reason;
-      running.set(source.id, model);
-    } catch (error) {
-      failures.push(toFailure(source, error));
+  try {
+    for (const source of request.models) {
+      try {
+        if (missing && request.provider === 'cuda') throw cudaMissing(missing);
+        const { model, reason } = await loadWithFallback(source, runtime, settings, request);
+        if (libraries) await requireLibraries(model, libraries);
+        fallback ??= reason;
+        running.set(source.id, model);
+      } catch (error) {
+        failures.push(toFailure(source, error));
+      }
     }
+  } finally {
+    await Promise.all([libraries?.bridge.close(), libraries?.provider.close()]);
   }
   const models = [...running.values()].map((model) => model.loaded);
   return { running, reply: { kind: 'loaded', models, failures, fallback } };
 }
 
-async function chooseProvider(
-  request: LoadRequest,
-): Promise<{ readonly settings: SessionSettings; readonly missing: MissingLibrary | undefined }> {
+/**
+ * The runtime opens the libraries of CUDA by their names at the first session: what it then mapped must be what was
+ * hashed for the manifest. Otherwise the model does not run.
+ */
+async function requireLibraries(model: RunningModel, { bridge, provider }: CudaLibraries): Promise<void> {
+  if (!model.loaded.providers.includes(PROVIDER_NAMES.cuda)) return;
+  try {
+    await bridge.requireMapped();
+    await provider.requireMapped();
+  } catch (error) {
+    await model.release();
+    const detail = error instanceof Error ? error.message : 'another library was loaded';
+    throw new ModelError('MODEL_CHANGED', model.loaded.id, '(runtime)', detail);
+  }
+}
+
+interface Choice {
+  readonly settings: SessionSettings;
+  readonly missing: MissingLibrary | undefined;
+  /** Where the provider is CUDA. */
+  readonly libraries?: CudaLibraries;
+}
+
+async function chooseProvider(request: LoadRequest): Promise<Choice> {
   const missing = request.provider === 'cpu' ? undefined : missingCudaLibrary(libraryFolder());
   const { threads, tuning } = request;
   const { device, deviceMemoryBytes } = tuning;
@@ -49,7 +76,10 @@ async function chooseProvider(
   if (request.provider === 'cpu' || missing) {
     return { settings: { provider: 'cpu', cudaLibrary: undefined, ...common }, missing };
   }
-  return { settings: { provider: 'cuda', cudaLibrary: await hashCudaLibrary(), ...common }, missing };
+  const libraries = await hashCudaLibraries();
+  const { bridge, provider } = libraries;
+  const digests = { cudaLibrary: provider.hex, cudaBridge: bridge.hex };
+  return { settings: { provider: 'cuda', ...digests, ...common }, missing, libraries };
 }
 
 function cudaMissing({ file, detail }: MissingLibrary): ModelError {
@@ -68,7 +98,12 @@ async function loadWithFallback(
   } catch (error) {
     const byProvider = error instanceof ModelError && error.code.startsWith('PROVIDER_');
     if (!byProvider || choice !== 'auto' || settings.provider === 'cpu') throw error;
-    const onCpu: SessionSettings = { ...settings, provider: 'cpu', cudaLibrary: undefined };
+    const onCpu: SessionSettings = {
+      ...settings,
+      provider: 'cpu',
+      cudaLibrary: undefined,
+      cudaBridge: undefined,
+    };
     return { model: await loadModel(source, runtime, onCpu, tuning), reason: error.message };
   }
 }

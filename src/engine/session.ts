@@ -13,6 +13,8 @@ export interface SessionSettings {
   readonly threads: number;
   /** SHA-256 of the CUDA provider in hex; undefined on the CPU. */
   readonly cudaLibrary: string | undefined;
+  /** SHA-256 in hex of the library through which the runtime reaches that provider. */
+  readonly cudaBridge?: string | undefined;
   /** Number of the CUDA device. */
   readonly device: number;
   /** Most memory of the device that the provider takes, in bytes; undefined: no limit. */
@@ -38,7 +40,12 @@ export interface SessionFiles {
 }
 
 /** Settings as the manifest states them: those that may change an output. */
-export function manifestOptions({ provider, threads, cudaLibrary }: SessionSettings): Map<string, string> {
+export function manifestOptions({
+  provider,
+  threads,
+  cudaLibrary,
+  cudaBridge,
+}: SessionSettings): Map<string, string> {
   const options = new Map([
     ['execution_mode', 'sequential'],
     ['execution_provider', PROVIDER_NAMES[provider]],
@@ -46,6 +53,7 @@ export function manifestOptions({ provider, threads, cudaLibrary }: SessionSetti
     ['intra_op_threads', String(threads)],
   ]);
   if (cudaLibrary !== undefined) options.set('cuda_provider_sha256', cudaLibrary);
+  if (cudaBridge !== undefined) options.set('cuda_bridge_sha256', cudaBridge);
   return options;
 }
 

@@ -10,7 +10,8 @@ export const HOSTING_ERRORS = {
   ALIAS_INVALID: 'An alias is spelt like a model id, and no folder or file of the store may have its name.',
   STORE_LOCKED: 'Another command changes this store. Wait until it has ended.',
   STORE_UNREADABLE: 'The model store cannot be used. Check the path and its permissions.',
-  RECORD_MALFORMED: 'The record of a release cannot be read. Remove the release and add it again.',
+  RECORD_MALFORMED:
+    'The record of a release cannot be read. Where the store has the release, remove it and add it again; else give it fewer files, or its source a shorter name.',
   QUOTA_EXCEEDED: 'Remove releases, or allow the store more with models.quotaBytes or --quota.',
   SOURCE_UNREADABLE: 'The source cannot be read. Check the path and its permissions.',
   SOURCE_UNREACHABLE: 'Check the address and the network, and try again.',

@@ -96,6 +96,11 @@ const CHILDREN: Readonly<Record<Message, ReadonlyMap<number, Message>>> = {
   entry: new Map(),
 };
 
+/** Largest tag: a field number of 29 bits and a wire type. */
+const MAX_TAG = 0xffff_ffff;
+/** A byte order mark is part of a name, as it is for the runtime. */
+const TEXT = new TextDecoder('utf-8', { ignoreBOM: true });
+
 /** Fields that are a name: of an input, of a node's operator. */
 const NAMES: ReadonlyMap<Message, number> = new Map([
   ['input', 1],
@@ -163,6 +168,8 @@ class Walk {
     if (this.#fields > MAX_FIELDS) throw malformed(`more than ${MAX_FIELDS} fields`);
     const tag = this.#varint(end);
     const number = Math.floor(tag / 8);
+    // Readers of protobuf cut a longer tag to 32 bits: they would read a field that was skipped here as unknown.
+    if (tag > MAX_TAG || number === 0) throw malformed(`a tag that is no field's at offset ${this.#offset}`);
     switch (tag % 8) {
       case 0:
         this.#integer(kind, number, this.#varint(end));
@@ -203,7 +210,7 @@ class Walk {
 
   #text(start: number, length: number): string {
     if (length > MAX_TEXT) throw malformed(`a text of ${length} bytes`);
-    return new TextDecoder().decode(this.#source.read(start, length));
+    return TEXT.decode(this.#source.read(start, length));
   }
 
   #integer(kind: Message, number: number, value: number): void {

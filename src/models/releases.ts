@@ -5,11 +5,13 @@ import { type Catalogue, readCatalogue, readSignature, resolveReference } from '
 import { filesOf, layoutOf } from './release/layout.ts';
 import { isReference, referenceOf } from './release/names.ts';
 import type { ReleaseFile, ReleaseRecord } from './release/record.ts';
+import { strangersIn } from './release/verifyRelease.ts';
 import { parseSigners } from './signing/signers.ts';
 import { requireCovered, verifySignature } from './signing/verifySignature.ts';
 import type { ModelFile, ModelSource, ModelStore } from './store.ts';
 
-type Discover = (id: string, root: string) => Promise<ModelSource>;
+/** Discovers a model among the paths that a folder is said to have. */
+type Discover = (id: string, root: string, paths: readonly string[]) => Promise<ModelSource>;
 
 /** Each alias of a store as a model of that id: what it means is looked up now, and stays until the next load. */
 export async function readReleases(
@@ -65,7 +67,9 @@ async function sourceOf(
     if (signing.length > 0) await requireSigned(directory, record, signing);
     const root = filesOf(layoutOf(directory), referenceOf(record));
     for (const file of record.files) await requireFile(id, root, file);
-    const model = await discover(id, root);
+    await refuseStrangers(id, root, record);
+    // What the folder has may change any moment: what is looked for in it is what the record names, and must be there.
+    const model = await discover(id, root, record.files.map(({ path }) => path));
     const files = model.files.map((file) => ({ ...file, sha256: recorded(id, file, record) }));
     return { ...model, files, release: referenceOf(record) };
   } catch (error) {
@@ -102,10 +106,20 @@ async function requireFile(id: string, root: string, { path, size }: ReleaseFile
   }
 }
 
+/** A file more than the record has is never opened; that somebody writes into a release is worth a refusal. */
+async function refuseStrangers(id: string, root: string, record: ReleaseRecord): Promise<void> {
+  const [stranger] = await strangersIn(root, record);
+  if (stranger !== undefined) throw notRecorded(id, stranger);
+}
+
 function recorded(id: string, { path }: ModelFile, { files }: ReleaseRecord): string {
   const found = files.find((file) => file.path === path);
   if (found) return found.sha256;
-  throw new ModelError('FILE_CHANGED', id, path, 'is not in the record of the release');
+  throw notRecorded(id, path);
+}
+
+function notRecorded(id: string, path: string): ModelError {
+  return new ModelError('FILE_CHANGED', id, path, 'is not in the record of the release');
 }
 
 /** Folders and files have no signature. */

@@ -113,17 +113,36 @@ async function discoverEntry(root: string, entry: Dirent, all: readonly Dirent[]
     : withExternalData(id, root, entry.name, []);
 }
 
-/** Discovers the model in a folder of the Hugging Face ONNX layout. */
-export async function discoverFolder(id: string, root: string): Promise<ModelSource> {
-  const names = new Set(await namesIn(id, root, '.'));
+/**
+ * Discovers the model in a folder of the Hugging Face ONNX layout. Where paths are given, as the record of a release
+ * has them, nothing is looked up in the folder: a file of the model that is gone is missed.
+ */
+export async function discoverFolder(
+  id: string,
+  root: string,
+  paths: readonly string[] = [],
+): Promise<ModelSource> {
+  const list = paths.length > 0 ? namesAmong(paths) : (path: string) => namesIn(id, root, path);
+  const names = new Set(await list('.'));
   const adapter = [...names].find((name) => /^adapter_|\.onnx_adapter$/.test(name));
   if (adapter !== undefined) throw new ModelError('ADAPTER_UNSUPPORTED', id, adapter, 'is an adapter');
-  const weights = await findWeights(id, root, names);
+  const weights = await findWeights(id, root, names, list);
   const files: ModelFile[] = [];
   for (const [path, role] of OPTIONAL_FILES) {
     if (names.has(path)) files.push({ path, role, size: await named(id, path, () => statPlain(root, path)) });
   }
   return withExternalData(id, root, weights, files);
+}
+
+/** Names in a folder: `.`, or one below it. */
+type List = (path: string) => Promise<readonly string[]>;
+
+function namesAmong(paths: readonly string[]): List {
+  return (folder) => {
+    const below = folder === '.' ? paths : paths.filter((path) => path.startsWith(`${folder}/`));
+    const names = below.map((path) => (folder === '.' ? path : path.slice(folder.length + 1)).split('/', 1));
+    return Promise.resolve([...new Set(names.flat())]);
+  };
 }
 
 async function namesIn(id: string, root: string, path: string): Promise<readonly string[]> {
@@ -135,8 +154,13 @@ async function namesIn(id: string, root: string, path: string): Promise<readonly
 }
 
 /** `onnx/model.onnx` or `model.onnx`, else the only ONNX file there is. */
-async function findWeights(id: string, root: string, names: ReadonlySet<string>): Promise<string> {
-  const nested = names.has('onnx') ? await namesIn(id, root, await checkedFolder(id, root)) : [];
+async function findWeights(
+  id: string,
+  root: string,
+  names: ReadonlySet<string>,
+  list: List,
+): Promise<string> {
+  const nested = names.has('onnx') ? await list(await checkedFolder(id, root)) : [];
   const paths = [...nested.map((name) => `onnx/${name}`), ...names].filter((name) => name.endsWith('.onnx'));
   const standard = paths.filter((path) => posix.basename(path) === 'model.onnx');
   const [weights, ...others] = standard.length > 0 ? standard : paths;

@@ -125,7 +125,7 @@ async function finish(
 ): Promise<Added> {
   const { signature, verified } = await judgeSignature(staging, options);
   staging.drop((path) => isOfGit(path) && verified?.files.has(path) !== true);
-  if (staging.files.length === 0) throw new HostingError('NOTHING_FOUND', `${options.source} has no file`);
+  if (staging.files.length === 0) throw new HostingError('NOTHING_FOUND', `${source.from} has no file`);
   if (verified) requireCovered(verified, staging.files);
   const { records } = await store.read();
   const sequence = 1 + Math.max(0, ...[...records.values()].map((record) => record.sequence));
@@ -134,7 +134,11 @@ async function finish(
   const signer = verified && { signer: verified.signer };
   const record = makeRecord({ ...name, added, sequence, source, ...signer, files });
   const present = records.get(referenceOf(name));
-  if (present) return { record: requireSame(present, record), isNew: false, aliases: await letMean(store, name, options) };
+  if (present) {
+    requireSame(present, record);
+    const kept = verified && signature ? await keepSignature(store, present, { signature, verified }, options) : present;
+    return { record: kept, isNew: false, aliases: await letMean(store, name, options) };
+  }
   await store.commit({ record, files: staging.files, signature }, async (root) => {
     await discoverFolder(referenceOf(name), root);
   });
@@ -165,9 +169,43 @@ async function readSignatureFile(path: string): Promise<Uint8Array> {
   throw new HostingError('SIGNATURE_INVALID', `the signature is larger than ${MAX_SIGNATURE_BYTES} bytes`);
 }
 
-/** Adding the same again changes nothing; other content under the same name never replaces it. */
-function requireSame(present: ReleaseRecord, record: ReleaseRecord): ReleaseRecord {
-  if (present.digest === record.digest) return present;
+/**
+ * A good signature of a release that was added without one is kept from now on. One that is kept already is never
+ * replaced: if the policy does not take it, the release has to be removed first.
+ */
+async function keepSignature(
+  store: ReleaseStore,
+  present: ReleaseRecord,
+  { signature, verified }: { readonly signature: Uint8Array; readonly verified: VerifiedSignature },
+  { signers }: AddOptions,
+): Promise<ReleaseRecord> {
+  const stored = await store.signatureOf(present);
+  const judged = stored === undefined ? verified : await requireTaken(stored, present, signers);
+  if (stored !== undefined && present.signer !== undefined) return present;
+  const record = makeRecord({ ...present, signer: judged.signer });
+  await store.sign(record, stored ?? signature);
+  return record;
+}
+
+async function requireTaken(
+  stored: Uint8Array,
+  present: ReleaseRecord,
+  signers: Signers,
+): Promise<VerifiedSignature> {
+  try {
+    const judged = await verifySignature(stored, signers);
+    requireCovered(judged, present.files);
+    return judged;
+  } catch (error) {
+    if (!(error instanceof HostingError)) throw error;
+    const message = `${referenceOf(present)} is in the store with a signature that the policy does not take: ${error.message}`;
+    throw new HostingError('RELEASE_EXISTS', message, { cause: error });
+  }
+}
+
+/** Other content under the same name never replaces what is there. */
+function requireSame(present: ReleaseRecord, record: ReleaseRecord): void {
+  if (present.digest === record.digest) return;
   const message = `${referenceOf(record)} is in the store with the content ${present.digest}, this is ${record.digest}`;
   throw new HostingError('RELEASE_EXISTS', message);
 }

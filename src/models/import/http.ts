@@ -38,12 +38,15 @@ const STATUS_CODES: Readonly<Record<number, HostingErrorCode>> = {
   410: 'SOURCE_NOT_FOUND',
 };
 
-/** Says that credentials are wanted, and which. */
+/** Says that credentials are wanted, which, and by whom. */
 export class Unauthorized extends HostingError {
+  /** Of the answer: after redirects it may be anybody's. */
+  readonly origin: string;
   readonly wanted: string;
 
-  constructor(host: string, status: number, wanted: string) {
+  constructor({ host, origin }: URL, status: number, wanted: string) {
     super('SOURCE_UNAUTHORIZED', `${host} answers HTTP ${status}`);
+    this.origin = origin;
     this.wanted = wanted;
   }
 }
@@ -222,14 +225,14 @@ function causeOf(error: unknown): string {
   return typeof cause?.code === 'string' && /^[A-Z0-9_]{1,64}$/.test(cause.code) ? ` (${cause.code})` : '';
 }
 
-async function requireSuccess(response: Response, { host }: URL): Promise<void> {
+async function requireSuccess(response: Response, from: URL): Promise<void> {
   const { status, headers } = response;
   if (status === 200) return;
   await response.body?.cancel().catch(() => undefined);
-  if (status === 401) throw new Unauthorized(host, status, headers.get('www-authenticate') ?? '');
+  if (status === 401) throw new Unauthorized(from, status, headers.get('www-authenticate') ?? '');
   const wait = headers.get('retry-after') ?? '';
   const retryAfterMs = /^\d{1,9}$/.test(wait) ? Number(wait) * 1000 : undefined;
   const code = STATUS_CODES[status] ?? 'SOURCE_STATUS';
   const transient = TRANSIENT.includes(status);
-  throw new HostingError(code, `${host} answers HTTP ${status}`, { transient, retryAfterMs });
+  throw new HostingError(code, `${from.host} answers HTTP ${status}`, { transient, retryAfterMs });
 }

@@ -29,7 +29,8 @@ type Sibling = z.infer<typeof INFO>['siblings'][number];
 
 /**
  * Takes a repository of the Hugging Face hub at the commit that the revision means now. Files in LFS are compared with
- * the SHA-256 that the commit has for them, the others with the name that git gives their content.
+ * the SHA-256 that the hub states for them, the others with the name that git gives their content, as the hub states
+ * it. Commit and trees are not read: that these files are the commit's is the hub's word.
  */
 export async function importHuggingFace(
   { repository, revision }: Extract<Source, { kind: 'hugging-face' }>,
@@ -56,8 +57,12 @@ export async function importHuggingFace(
 
 function remoteFile({ rfilename: path, size, blobId, lfs }: Sibling, base: string): RemoteFile {
   const url = new URL(`${base}/${path.split('/').map(encodeURIComponent).join('/')}`);
-  if (!lfs) return { path, url, size: size ?? undefined, gitBlob: blobId ?? undefined };
-  const sha256 = lfs.sha256 ?? lfs.oid?.replace('sha256:', '');
-  if (sha256 === undefined) throw new HostingError('SOURCE_MALFORMED', `${path} has no digest in the hub's answer`);
-  return { path, url, size: lfs.size, sha256 };
+  if (lfs) {
+    const sha256 = lfs.sha256 ?? lfs.oid?.replace('sha256:', '');
+    if (sha256 !== undefined) return { path, url, size: lfs.size, sha256 };
+  } else if (typeof size === 'number' && typeof blobId === 'string') {
+    return { path, url, size, gitBlob: blobId };
+  }
+  const name = JSON.stringify(path.slice(0, 300));
+  throw new HostingError('SOURCE_MALFORMED', `${name} has no size or digest in the hub's answer`);
 }

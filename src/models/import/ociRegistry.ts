@@ -17,6 +17,7 @@ const TOKEN = z.object({ token: z.string().optional(), access_token: z.string().
 export class OciRegistry {
   readonly #http: SourceHttp;
   readonly #credentials: Credentials['registry'];
+  readonly #origin: string;
   readonly #base: string;
   readonly #repository: string;
   #authorization: string | undefined;
@@ -26,7 +27,8 @@ export class OciRegistry {
     this.#credentials = credentials;
     this.#repository = repository;
     const scheme = isLoopback(new URL(`http://${registry}`)) ? 'http' : 'https';
-    this.#base = `${scheme}://${registry}/v2/${repository}`;
+    this.#origin = new URL(`${scheme}://${registry}`).origin;
+    this.#base = `${this.#origin}/v2/${repository}`;
   }
 
   manifest(reference: string, accept: string, maxBytes: number): Promise<Uint8Array> {
@@ -39,14 +41,17 @@ export class OciRegistry {
     return this.#authorized((headers) => this.#http.get(url, headers, use));
   }
 
-  /** Asks without credentials first, and once more with those that the registry asked for. */
+  /**
+   * Asks without credentials first, and once more with those that the registry asked for. Where it redirects to may ask
+   * for some, too, and name whoever it likes to bring them to: it gets none.
+   */
   async #authorized<T>(ask: (headers: RequestHeaders) => Promise<T>): Promise<T> {
     const headers = (): RequestHeaders =>
       this.#authorization === undefined ? {} : { authorization: this.#authorization };
     try {
       return await ask(headers());
     } catch (error) {
-      if (!(error instanceof Unauthorized)) throw error;
+      if (!(error instanceof Unauthorized) || error.origin !== this.#origin) throw error;
       this.#authorization = await this.#authorize(error);
       return ask(headers());
     }

@@ -45,6 +45,7 @@ function parseHuggingFace(text: string): Source {
 function parseOci(text: string): Source {
   const [, registry, repository, tag, sha256] = OCI.exec(text) ?? [];
   if (registry === undefined || repository === undefined || repository.length > 255) throw invalid(text);
+  if (!URL.canParse(`https://${registry}`)) throw invalid(text);
   const named = tag ?? (sha256 === undefined ? 'latest' : undefined);
   return { kind: 'oci', registry, repository, tag: named, sha256 };
 }
@@ -56,6 +57,9 @@ function parseWeb(text: string): Source {
   return { kind: 'web', url };
 }
 
+/** Of an address only what holds no secret: neither what is before `@` nor the query. */
 function invalid(text: string): HostingError {
-  return new HostingError('SOURCE_INVALID', `${JSON.stringify(text.slice(0, 300))} names no source`);
+  const [shown = ''] = text.slice(0, 300).split('?', 1);
+  const name = JSON.stringify(shown.replace(/\/\/[^/]*@/, '//'));
+  return new HostingError('SOURCE_INVALID', `${name} names no source`);
 }

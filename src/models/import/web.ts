@@ -15,7 +15,7 @@ export async function importWeb(url: URL, importing: Importing): Promise<Importe
   const resolved = LIST_NAME.test(url.pathname)
     ? await importList(url, importing)
     : await importArchiveFrom(url, importing);
-  return { kind: 'web', from: url.href, resolved: `sha256:${resolved}` };
+  return { kind: 'web', from: publicName(url), resolved: `sha256:${resolved}` };
 }
 
 async function importList(url: URL, importing: Importing): Promise<string> {
@@ -49,8 +49,13 @@ async function importArchiveFrom(url: URL, { http, staging, select, sha256 }: Im
   });
 }
 
+/** Without the query, which may hold a key: names are kept in records, and listings and errors print them. */
+function publicName({ origin, pathname }: URL): string {
+  return `${origin}${pathname}`;
+}
+
 export function requireDigest(what: URL | string, found: string, wanted: string | undefined): void {
   if (wanted === undefined || found === wanted) return;
-  const name = typeof what === 'string' ? what : what.href;
+  const name = typeof what === 'string' ? what : publicName(what);
   throw new HostingError('DIGEST_MISMATCH', `${name} has the digest ${found}, wanted is ${wanted}`);
 }

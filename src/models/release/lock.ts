@@ -75,6 +75,10 @@ function close(server: Server): Promise<void> {
   });
 }
 
+/**
+ * Whether somebody listens. Refused is what nobody listens to, and gone what was just given up; any other error, such
+ * as too many open files, says nothing of the other, who then counts as living.
+ */
 function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ path });
@@ -82,8 +86,8 @@ function answers(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once('error', () => {
-      resolve(false);
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => {
+      resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT');
     });
   });
 }

@@ -4,6 +4,8 @@ import { HostingError } from '../hostingErrors.ts';
 
 /** Most files of one release. */
 export const MAX_FILES = 4096;
+/** Longest path: eight parts of 255 characters with what divides them are shorter. */
+export const MAX_PATH_LENGTH = 2048;
 
 /**
  * Paths of one release. No two may meet in one place on a file system that does not tell upper from lower case, and

@@ -4,7 +4,7 @@ import { compareBytes, fromHex, toHex, utf8 } from '../../../attestation/bytes/b
 import { encodeDc } from '../../../attestation/cbor/deterministic.ts';
 import { JsonError, parseStrictJson } from '../../../attestation/json/strict.ts';
 import { HostingError } from '../hostingErrors.ts';
-import { MAX_FILES, PathSet } from './pathSet.ts';
+import { MAX_FILES, MAX_PATH_LENGTH, PathSet } from './pathSet.ts';
 import { isReference, LATEST, referenceOf } from './names.ts';
 
 const FORMAT = 'vouchsafe/release/1';
@@ -16,7 +16,7 @@ const hex = z.string().regex(/^[0-9a-f]{64}$/);
 const text = z.string().max(4096);
 
 const FILE = z.strictObject({
-  path: z.string().min(1).max(2048),
+  path: z.string().min(1).max(MAX_PATH_LENGTH),
   size: z.int().min(0),
   sha256: hex,
 });
@@ -58,8 +58,15 @@ export function makeRecord(facts: Omit<ReleaseRecord, 'format' | 'digest'>): Rel
   return { format: FORMAT, ...facts, files, digest: releaseDigest(files) };
 }
 
+/** Bytes of a record, which must be such that it can be read again: a release whose record cannot is none. */
 export function encodeRecord(record: ReleaseRecord): Uint8Array {
-  return utf8(`${JSON.stringify(record, undefined, 2)}\n`);
+  const reference = referenceOf(record);
+  const bytes = utf8(`${JSON.stringify(record, undefined, 2)}\n`);
+  if (bytes.length > MAX_RECORD_BYTES) {
+    throw malformed(reference, `would have ${bytes.length} bytes, at most ${MAX_RECORD_BYTES}`);
+  }
+  parseRecord(bytes, reference);
+  return bytes;
 }
 
 /** Reads a record that must be the one of this release. The disk may be the attacker's. */

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { chmod, copyFile, link, lstat, mkdir, realpath, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { HostingError } from '../hostingErrors.ts';
-import { type Catalogue, readCatalogue, resolveReference } from './catalogue.ts';
+import { type Catalogue, readCatalogue, readSignature, resolveReference } from './catalogue.ts';
 import { hashFile } from './hashing.ts';
 import {
   FILES_FOLDER,
@@ -76,17 +76,29 @@ export class ReleaseStore {
     if (await lstat(target).catch(() => undefined)) {
       throw new HostingError('RELEASE_EXISTS', `${referenceOf(record)} is in the store`);
     }
+    const encoded = encodeRecord(record);
     for (const file of files) await this.#keep(file);
     await syncFolder(blobs);
     const folder = await this.#temporaryFolder();
     for (const file of files) await this.#place(file, join(folder, FILES_FOLDER, file.path));
     await check(join(folder, FILES_FOLDER));
-    await writeSynced(join(folder, RECORD_FILE), encodeRecord(record));
+    await writeSynced(join(folder, RECORD_FILE), encoded);
     if (signature) await writeSynced(join(folder, SIGNATURE_FILE), signature);
     for (const part of foldersOf(files)) await syncFolder(join(folder, FILES_FOLDER, part));
     await syncFolder(folder);
     await rename(folder, target);
     await syncFolder(releases);
+  }
+
+  /** Keeps a signature with a release that has none, and its signer in the record. The files stay as they are. */
+  async sign(record: ReleaseRecord, signature: Uint8Array): Promise<void> {
+    const encoded = encodeRecord(record);
+    await this.#replace(join(this.#layout.releases, referenceOf(record), SIGNATURE_FILE), signature);
+    await this.#replace(join(this.#layout.releases, referenceOf(record), RECORD_FILE), encoded);
+  }
+
+  signatureOf(record: ReleaseRecord): Promise<Uint8Array | undefined> {
+    return readSignature(this.#layout, referenceOf(record));
   }
 
   /** Lets an alias mean a release from the next load on; `undefined` removes it. */
@@ -101,8 +113,7 @@ export class ReleaseStore {
       changed.set(alias, target);
     }
     const text = `${JSON.stringify(Object.fromEntries(changed), undefined, 2)}\n`;
-    const temporary = join(this.#layout.incoming, `${randomBytes(8).toString('hex')}.json`);
-    await replaceSynced(this.#layout.aliases, temporary, Buffer.from(text));
+    await this.#replace(this.#layout.aliases, Buffer.from(text));
   }
 
   /** Takes a release out of the store at once, and then its contents where no other release has them. */
@@ -139,6 +150,11 @@ export class ReleaseStore {
   async requireFree(alias: string): Promise<void> {
     if (await this.isFree(alias)) return;
     throw new HostingError('ALIAS_INVALID', `${JSON.stringify(alias)} cannot be an alias`);
+  }
+
+  async #replace(path: string, bytes: Uint8Array): Promise<void> {
+    const temporary = join(this.#layout.incoming, `${randomBytes(8).toString('hex')}.json`);
+    await replaceSynced(path, temporary, bytes);
   }
 
   async #temporaryFolder(): Promise<string> {

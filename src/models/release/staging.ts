@@ -11,7 +11,7 @@ export interface Expected {
   readonly size?: number | undefined;
   /** Lower-case hex. */
   readonly sha256?: string | undefined;
-  /** SHA-1 by which git names the content: it ties a file to a commit, and is no defence against who made both. */
+  /** SHA-1 by which git names the content, as the source states it: it finds damage, and no source that lies. */
   readonly gitBlob?: string | undefined;
 }
 

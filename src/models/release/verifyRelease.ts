@@ -25,13 +25,17 @@ export async function checkFiles(
     const problem = await checkFile(root, file, onBytes);
     if (problem) problems.push(problem);
   }
-  const known = new Set(record.files.map(({ path }) => path));
-  const found = await pathsBelow(root, '');
-  const strangers = found.filter((path) => !known.has(path));
+  const strangers = await strangersIn(root, record);
   return [
     ...problems,
     ...strangers.map((path): FileProblem => ({ path, code: 'UNEXPECTED', detail: 'is not in the record' })),
   ];
+}
+
+/** Paths below the folder of a release that its record does not have. */
+export async function strangersIn(root: string, { files }: ReleaseRecord): Promise<readonly string[]> {
+  const known = new Set(files.map(({ path }) => path));
+  return (await pathsBelow(root, '')).filter((path) => !known.has(path));
 }
 
 async function checkFile(

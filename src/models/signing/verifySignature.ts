@@ -25,6 +25,8 @@ export interface VerifiedSignature {
 const KEY_USAGE = '2.5.29.15';
 const EXTENDED_KEY_USAGE = '2.5.29.37';
 const CODE_SIGNING = '1.3.6.1.5.5.7.3.3';
+/** anyExtendedKeyUsage. */
+const ANY_PURPOSE = '2.5.29.37.0';
 /** Longest way from a signer to an authority of the policy. */
 const MAX_PATH = 8;
 
@@ -54,8 +56,7 @@ async function verifyByCertificate(
   try {
     const [leaf, ...others] = chain.map(parseCertificate);
     if (!leaf) throw invalid('it has no certificate');
-    await verifyPath(pathToRoot(leaf, others, roots));
-    requireMaySign(leaf);
+    requireMaySign(await verifiedPath(leaf, others, roots));
     const curve = signingCurve(leaf.spki);
     if (!curve || !(await isSignedBy(bundle, { curve, spki: leaf.spki }))) {
       throw invalid('it does not verify under the certificate');
@@ -80,23 +81,42 @@ async function isSignedBy({ payload, signature }: SignatureBundle, { curve, spki
   }
 }
 
-/** The way from the signer to an authority of the policy, by names; signatures are verified afterwards. */
-function pathToRoot(
+/**
+ * The first way from the signer to an authority of the policy that holds: signer first, authority last. Two authorities
+ * may have one name, as when a key was renewed: each is tried.
+ */
+async function verifiedPath(
   leaf: Certificate,
   others: readonly Certificate[],
   roots: readonly Certificate[],
-): readonly Certificate[] {
-  const path = [leaf];
-  for (let last = leaf; path.length < MAX_PATH; ) {
-    const isIssuer = ({ subjectName }: Certificate): boolean => equalBytes(subjectName, last.issuerName);
-    const root = roots.find(isIssuer);
-    if (root) return [...path, root];
-    const next = others.find((candidate) => isIssuer(candidate) && !path.includes(candidate));
-    if (!next) break;
-    path.push(next);
-    last = next;
+): Promise<readonly Certificate[]> {
+  let first: Refusal | undefined;
+  for (const path of pathsToRoots(leaf, others, roots)) {
+    try {
+      await verifyPath(path);
+      return path;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      first ??= error;
+    }
   }
-  throw invalid('its certificate leads to no authority of the policy');
+  throw first ?? invalid('its certificate leads to no authority of the policy');
+}
+
+/** Ways by names alone, the shortest first; signatures are verified afterwards. */
+function* pathsToRoots(
+  leaf: Certificate,
+  others: readonly Certificate[],
+  roots: readonly Certificate[],
+): Generator<readonly Certificate[]> {
+  const path = [leaf];
+  for (let last: Certificate | undefined = leaf; last && path.length < MAX_PATH; ) {
+    const wanted: Uint8Array = last.issuerName;
+    const isIssuer = ({ subjectName }: Certificate): boolean => equalBytes(subjectName, wanted);
+    for (const root of roots.filter(isIssuer)) yield [...path, root];
+    last = others.find((candidate) => isIssuer(candidate) && !path.includes(candidate));
+    if (last) path.push(last);
+  }
 }
 
 /**
@@ -108,22 +128,33 @@ function verifyPath(path: readonly Certificate[]): Promise<void> {
   return verifyChain(path, { crypto: nodeCrypto, now, processedExtensions: [EXTENDED_KEY_USAGE] });
 }
 
-/** keyUsage digitalSignature, or else extendedKeyUsage codeSigning (RFC 5280 sections 4.2.1.3 and 4.2.1.12). */
-function requireMaySign(leaf: Certificate): void {
-  const usage = leaf.extensions.get(KEY_USAGE);
+/**
+ * RFC 5280 sections 4.2.1.3 and 4.2.1.12: keyUsage digitalSignature, or no keyUsage and extendedKeyUsage codeSigning.
+ * Beyond the reference verifier, which is content with digitalSignature: every certificate below the root that names
+ * purposes must name this one. The key of a TLS server has digitalSignature, too, and nobody trusts it with models.
+ */
+function requireMaySign(path: readonly Certificate[]): void {
+  const [leaf] = path;
+  const stranger = path.slice(0, -1).find((certificate) => purposesOf(certificate)?.some(isForCode) === false);
+  if (stranger) throw invalid(`the certificate of ${stranger.subject.slice(0, 200)} is for other purposes than code signing`);
+  const usage = leaf?.extensions.get(KEY_USAGE);
   // The first byte counts unused bits; digitalSignature is the first bit of the second.
   const bits = usage && readOnly(usage.value, TAG.bitString, 'keyUsage').content[1];
   if (bits !== undefined && (bits & 0x80) !== 0) return;
-  if (usage === undefined && mayCodeSign(leaf)) return;
+  if (leaf && !usage && purposesOf(leaf)?.includes(CODE_SIGNING)) return;
   throw invalid('its certificate is not for signatures');
 }
 
-function mayCodeSign({ extensions }: Certificate): boolean {
+const isForCode = (purpose: string): boolean => purpose === CODE_SIGNING || purpose === ANY_PURPOSE;
+
+/** Object identifiers of extendedKeyUsage; undefined where the extension is absent. */
+function purposesOf({ extensions }: Certificate): readonly string[] | undefined {
   const extended = extensions.get(EXTENDED_KEY_USAGE);
-  if (!extended) return false;
+  if (!extended) return undefined;
   const purposes = new DerReader(extended.value, 'extKeyUsage').enterLast(TAG.sequence);
-  while (!purposes.done) if (decodeOid(purposes.take(TAG.oid).content) === CODE_SIGNING) return true;
-  return false;
+  const found: string[] = [];
+  while (!purposes.done) found.push(decodeOid(purposes.take(TAG.oid).content));
+  return found;
 }
 
 /** Both ways: no file without a signature, and no signed file that is not there. */

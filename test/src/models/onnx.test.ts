@@ -43,6 +43,30 @@ describe('header of an ONNX model', () => {
     expect(codeOf(() => requireSupported(read(bytes)))).toBe(code);
   });
 
+  test('external data behind a tag of more than 32 bits is not overlooked', () => {
+    const external = { location: 'tmp/hidden.bin' };
+    const model = craftOnnx({ external });
+    // Field 13 of a tensor: its tag, then the same with a bit that readers of protobuf cut off.
+    const at = Buffer.from(model).indexOf(Uint8Array.of(0x6a, 2 + 8 + 2 + external.location.length));
+    const hidden = Uint8Array.of(
+      ...model.subarray(0, at),
+      0xea,
+      0x80,
+      0x80,
+      0x80,
+      0x10,
+      ...model.subarray(at + 1),
+    );
+    expect(at).toBeGreaterThan(0);
+    expect(codeOf(() => read(hidden))).toBe('FILE_MALFORMED');
+    expect(codeOf(() => read(Uint8Array.of(8, 8, 0xc2, 0x80, 0x80, 0x80, 0x10, 0)))).toBe('FILE_MALFORMED');
+  });
+
+  test('a byte order mark is part of a location', () => {
+    const [data] = read(craftOnnx({ external: { location: '\ufeffw.bin' } })).externalData;
+    expect(data?.location).toBe('\ufeffw.bin');
+  });
+
   test('subgraphs nested without end are refused', () => {
     let inner: Uint8Array = new Uint8Array();
     const wrap = (tag: number, body: Uint8Array): Uint8Array => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
@@ -8,10 +8,12 @@ import { manifestFile } from '../../../src/models/manifest.ts';
 import { readCatalogue, resolveReference } from '../../../src/models/release/catalogue.ts';
 import { filesOf, layoutOf } from '../../../src/models/release/layout.ts';
 import { withLock } from '../../../src/models/release/lock.ts';
+import { makeRecord } from '../../../src/models/release/record.ts';
 import { changeStore } from '../../../src/models/release/releaseStore.ts';
 import { checkFiles } from '../../../src/models/release/verifyRelease.ts';
 import { requireRecorded } from '../../../src/models/recorded.ts';
-import { readRelease, readStore } from '../../../src/models/store.ts';
+import { readReleases } from '../../../src/models/releases.ts';
+import { discoverFolder, readRelease, readStore } from '../../../src/models/store.ts';
 import { craftOnnx } from '../../support/onnx.ts';
 import { add, hex, modelFiles, modelFolder, namesBelow, temporaryFolder } from '../../support/releases.ts';
 import { makeStore } from '../../support/store.ts';
@@ -224,6 +226,29 @@ describe('at load', () => {
     expect(refused.map((error) => [error.model, error.code])).toEqual([['tiny', wanted]]);
   });
 
+  test('a file that goes between two looks is missed', async () => {
+    const { directory, files } = await oneRelease();
+    const { models, refused } = await readReleases(directory, [], async (id, root, paths) => {
+      await rm(join(files, 'config.json'));
+      return discoverFolder(id, root, paths);
+    });
+    expect([models, refused.map((error) => [error.code, error.file])]).toEqual([[], [['FILE_MISSING', 'config.json']]]);
+  });
+
+  test('weights in the folder onnx, and in parts, are those of the record', async () => {
+    const directory = await temporaryFolder();
+    const source = await makeStore({
+      'onnx/model.onnx': craftOnnx({ external: { location: 'parts/w.bin' } }),
+      'onnx/parts/w.bin': new Uint8Array(16),
+      'docs/a.txt': 'a',
+    });
+    const { record } = await add({ directory, source });
+    const [model] = (await readStore(directory)).models;
+    const digests = new Map(record.files.map(({ path, sha256 }) => [path, sha256]));
+    expect(model!.files.map(({ path }) => path)).toEqual(['onnx/model.onnx', 'onnx/parts/w.bin']);
+    expect(model!.files.every(({ path, sha256 }) => sha256 === digests.get(path))).toBe(true);
+  });
+
   test('a record with another digest of a file is no record', async () => {
     const { directory, files } = await oneRelease();
     const path = join(files, '..', 'release.json');
@@ -264,6 +289,34 @@ describe('verification', () => {
   });
 });
 
+describe('a record that could not be read again', () => {
+  const facts = {
+    name: 'tiny',
+    version: '1',
+    added: '2026-11-21T12:00:00.000Z',
+    sequence: 1,
+    source: { kind: 'web', from: 'https://h.example/x' },
+    files: [{ path: 'model.onnx', size: 1, sha256: hex('x') }],
+  } as const;
+  const long = (i: number): string => `${`${'d'.repeat(255)}/`.repeat(7)}${'f'.repeat(250)}${i}`;
+  const many = Array.from({ length: 4096 }, (_, i) => ({ path: long(i), size: 2 ** 40, sha256: hex('x') }));
+
+  test.each([
+    ['of a source with a long name', makeRecord({ ...facts, source: { ...facts.source, from: 'x'.repeat(5000) }, files: [...facts.files] })],
+    ['of no file', makeRecord({ ...facts, files: [] })],
+    ['of too many bytes', makeRecord({ ...facts, files: many })],
+  ])('%s makes no release', async (_, record) => {
+    const directory = await temporaryFolder();
+    await changeStore(directory, async (store) => {
+      const committing = store.commit({ record, files: [], signature: undefined });
+      await expect(committing).rejects.toEqual(code('RECORD_MALFORMED'));
+    });
+    const { records, broken } = await readCatalogue(directory);
+    expect([records.size, broken.size]).toEqual([0, 0]);
+    expect(await namesBelow(layoutOf(directory).home)).toEqual([]);
+  });
+});
+
 describe('one writer at a time', () => {
   test('a second one is told so', async () => {
     const directory = await temporaryFolder();
@@ -286,6 +339,18 @@ describe('one writer at a time', () => {
     }
     const { records, broken } = await readCatalogue(directory);
     expect([records.size, broken.size]).toEqual([done, 0]);
+  });
+
+  test('one that cannot be asked counts as there', async () => {
+    const directory = await temporaryFolder();
+    const { locks } = layoutOf(directory);
+    await mkdir(locks, { recursive: true });
+    // A link to itself: asking fails with ELOOP, which says nothing of anybody.
+    await symlink('other', join(locks, 'other'));
+    await expect(changeStore(directory, () => Promise.resolve())).rejects.toEqual(code('STORE_LOCKED'));
+    expect(await readdir(locks)).toContain('other');
+    await rm(join(locks, 'other'));
+    await changeStore(directory, () => Promise.resolve());
   });
 
   test('never two are inside', async () => {

@@ -57,10 +57,23 @@ describe('the name of a source', () => {
 
   test.each([
     '', 'ftp://h/x', 'hf:owner', 'hf:owner/../x', 'hf:owner/name@../../x', 'hf:owner/name@a//b', 'oci://r', 'oci://r/UPPER',
-    'oci://r/a/../b', 'oci://r/a@sha256:00', 'oci://user@r/a', 'https://user:pass@h/x', 'https://',
+    'oci://r/a/../b', 'oci://r/a@sha256:00', 'oci://user@r/a', 'oci://r:99999/a', 'https://user:pass@h/x', 'https://',
   ])('%s is refused', (text) => {
     expect(() => parseSource(text)).toThrow(code('SOURCE_INVALID'));
   }); // prettier-ignore
+});
+
+describe('a source that cannot be read', () => {
+  test.each([
+    'https://user:hunter2@h/x',
+    'ftp://user:hunter2@h/x',
+    'ftp://h/x?key=hunter2',
+    'https://h:99999999/x?key=hunter2',
+  ])('%s is named without its secret', (text) => {
+    const naming = (): unknown => parseSource(text);
+    expect(naming).toThrow(code('SOURCE_INVALID'));
+    expect(naming).not.toThrow(/hunter2/);
+  });
 });
 
 describe('an archive from the web', () => {
@@ -72,6 +85,21 @@ describe('an archive from the web', () => {
     const { record } = await fetchIt(server, { sha256: hex(ARCHIVE) });
     expect(record.source).toEqual({ kind: 'web', from: `${server.url}/tiny.tar.gz`, resolved: `sha256:${hex(ARCHIVE)}` });
     expect(record.files.map(({ path }) => path)).toEqual(['config.json', 'model.onnx']);
+  });
+
+  test('is named without the query, in records and in errors', async () => {
+    const [asked, server] = ['/tiny.tar.gz?key=hunter2', await startVendors()];
+    server.routes.set(asked, { body: ARCHIVE });
+    const directory = await temporaryFolder();
+    const { record } = await add({ directory, source: `${server.url}${asked}` });
+    expect(record.source.from).toBe(`${server.url}/tiny.tar.gz`);
+    const failures = await Promise.all(
+      [{ sha256: hex('x') }, { include: ['nothing'] }].map((options) =>
+        fetchIt(server, { source: `${server.url}${asked}`, ...options }).catch((error: unknown) => error),
+      ),
+    );
+    expect(failures).toEqual([code('DIGEST_MISMATCH'), code('NOTHING_FOUND')]);
+    expect(failures.map(String).join()).not.toContain('hunter2');
   });
 
   test('is fetched once more after a cut, a failure and too many requests', async () => {
@@ -150,6 +178,7 @@ describe('a list of digests', () => {
 });
 
 const COMMIT = 'c'.repeat(40);
+const BLOB = 'b'.repeat(40);
 
 interface HubChanges {
   readonly siblings?: readonly object[];
@@ -240,8 +269,18 @@ describe('a repository of the Hugging Face hub', () => {
     ['weights that are cut off', { weights: cutOff(onnx, 10) }, 'SOURCE_TRUNCATED'],
     ['weights that are shorter', { weights: { body: onnx.subarray(1) } }, 'SOURCE_TRUNCATED'],
     ['a text that git names otherwise', { siblings: [{ rfilename: 'config.json', size: 17, blobId: gitBlob('{}') }] }, 'DIGEST_MISMATCH'],
-    ['a path that leads out', { siblings: [{ rfilename: '../x', size: 1 }] }, 'PATH_REFUSED'],
-    ['a path twice', { siblings: [{ rfilename: 'a', size: 1 }, { rfilename: 'A', size: 1 }] }, 'PATH_TWICE'],
+    ['a path that leads out', { siblings: [{ rfilename: '../x', size: 1, blobId: BLOB }] }, 'PATH_REFUSED'],
+    [
+      'a path twice',
+      { siblings: ['a', 'A'].map((rfilename) => ({ rfilename, size: 1, blobId: BLOB })) },
+      'PATH_TWICE',
+    ],
+    ['a text without a digest', { siblings: [{ rfilename: 'config.json', size: 17 }] }, 'SOURCE_MALFORMED'],
+    [
+      'a text without a size',
+      { siblings: [{ rfilename: 'config.json', blobId: gitBlob('{"hidden_size":4}') }] },
+      'SOURCE_MALFORMED',
+    ],
     ['no commit', { sha: 'main' }, 'SOURCE_MALFORMED'],
     ['nothing', { siblings: [] }, 'NOTHING_FOUND'],
     ['weights without a digest', { siblings: [{ rfilename: 'a', lfs: { size: 1 } }] }, 'SOURCE_MALFORMED'],
@@ -360,6 +399,27 @@ describe('an artifact of an OCI registry', () => {
     }
     expect((await fetchIt(server, { credentials: { huggingFaceToken: undefined, registry } })).isNew).toBe(true);
     expect(asked).toEqual([wanted]);
+  });
+
+  test.each(['Bearer', 'Basic'])('that redirects gives nobody else its credentials for a %s challenge', async (scheme) => {
+    const brought: string[] = [];
+    const elsewhere = await startVendors();
+    const note: Answer = (request, response) => {
+      brought.push(request.headers.authorization ?? 'none');
+      const challenge = `${scheme} realm="${elsewhere.url}/token",service="x"`;
+      response.writeHead(401, { 'www-authenticate': challenge }).end();
+    };
+    elsewhere.routes.set('/blob', note);
+    elsewhere.routes.set('/token?service=x&scope=repository%3Amodels%2Ftiny%3Apull', (request, response) => {
+      brought.push(`token ${request.headers.authorization ?? 'none'}`);
+      response.end(JSON.stringify({ token: 'tok' }));
+    });
+    const server = await startRegistry(LAYERS);
+    const blobs = [...server.routes.keys()].filter((path) => path.includes('/blobs/'));
+    for (const path of blobs) server.routes.set(path, { status: 307, headers: { location: `${elsewhere.url}/blob` } });
+    const credentials = { huggingFaceToken: undefined, registry: { user: 'me', password: 'secret' } };
+    await expect(fetchIt(server, { credentials })).rejects.toEqual(code('SOURCE_UNAUTHORIZED'));
+    expect(brought).toEqual(['none']);
   });
 
   test('that takes no credentials is refused, and asked no more than twice', async () => {

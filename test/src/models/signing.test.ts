@@ -13,6 +13,7 @@ import {
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { HostingError } from '../../../src/models/hostingErrors.ts';
+import { readCatalogue } from '../../../src/models/release/catalogue.ts';
 import { filesOf, layoutOf } from '../../../src/models/release/layout.ts';
 import { parseSigners } from '../../../src/models/signing/signers.ts';
 import { verifySignature } from '../../../src/models/signing/verifySignature.ts';
@@ -140,6 +141,10 @@ function withPredicate(made: { readonly predicate: object }, changes: object): o
   return { ...made, predicate: { ...made.predicate, ...changes } };
 }
 
+const CODE_SIGNING = '1.3.6.1.5.5.7.3.3';
+const TLS_SERVER = '1.3.6.1.5.5.7.3.1';
+const ANY_PURPOSE = '2.5.29.37.0';
+
 interface Authority {
   readonly pem: string;
   readonly leafPem: string;
@@ -150,6 +155,9 @@ interface Authority {
 interface AuthorityChanges {
   readonly usage?: KeyUsageFlags;
   readonly codeSigning?: boolean;
+  /** Of the signer, beside its key usage, and of the authority that issued it. */
+  readonly purposes?: readonly string[];
+  readonly middlePurposes?: readonly string[];
   readonly intermediateIsCa?: boolean;
   readonly expiredRoot?: boolean;
 }
@@ -161,6 +169,8 @@ async function mintAuthority(changes: AuthorityChanges = {}): Promise<Authority>
   const fresh = () => webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']) as Promise<CryptoKeyPair>;
   const [rootKeys, middleKeys, leafKeys] = [await fresh(), await fresh(), await fresh()];
   const [rootName, middleName] = ['CN=Models Root', 'CN=Models Issuing'];
+  const purposesOf = (purposes?: readonly string[]) =>
+    purposes ? [new ExtendedKeyUsageExtension([...purposes], true)] : [];
   const dates = { notBefore: new Date('2025-01-01'), notAfter: new Date('2026-01-01') };
   const rootDates = changes.expiredRoot ? { ...dates, notAfter: new Date('2025-02-01') } : dates;
   const authority = (isCa: boolean) => [
@@ -172,14 +182,15 @@ async function mintAuthority(changes: AuthorityChanges = {}): Promise<Authority>
   }); // prettier-ignore
   const middle = await X509CertificateGenerator.create({
     subject: middleName, issuer: rootName, publicKey: middleKeys.publicKey, signingKey: rootKeys.privateKey,
-    signingAlgorithm: algorithm, ...dates, extensions: authority(intermediateIsCa), serialNumber: '02',
+    signingAlgorithm: algorithm, ...dates, serialNumber: '02',
+    extensions: [...authority(intermediateIsCa), ...purposesOf(changes.middlePurposes)],
   }); // prettier-ignore
   const leaf = await X509CertificateGenerator.create({
     subject: 'CN=Signer', issuer: middleName, publicKey: leafKeys.publicKey, signingKey: middleKeys.privateKey,
     signingAlgorithm: algorithm, notBefore: new Date('2025-03-01'), notAfter: new Date('2025-03-02'), serialNumber: '03',
     extensions: [
       ...(codeSigning ? [] : [new KeyUsagesExtension(usage, true)]),
-      ...(codeSigning ? [new ExtendedKeyUsageExtension(['1.3.6.1.5.5.7.3.3'], true)] : []),
+      ...purposesOf(codeSigning ? [CODE_SIGNING] : changes.purposes),
     ],
   }); // prettier-ignore
   const exported = await webcrypto.subtle.exportKey('pkcs8', leafKeys.privateKey);
@@ -194,9 +205,13 @@ async function mintAuthority(changes: AuthorityChanges = {}): Promise<Authority>
 }
 
 describe('a signature by a certificate', () => {
-  test.each([
+  test.each<readonly [string, AuthorityChanges]>([
     ['for digital signatures', {}],
     ['for code', { codeSigning: true }],
+    ['for TLS and code', { purposes: [TLS_SERVER, CODE_SIGNING] }],
+    ['for any purpose', { purposes: [ANY_PURPOSE] }],
+    ['for code by an authority for code', { purposes: [CODE_SIGNING], middlePurposes: [CODE_SIGNING] }],
+    ['for digital signatures by an authority for code', { middlePurposes: [CODE_SIGNING] }],
   ])('%s leads to an authority of the policy', async (_, changes) => {
     const { pem, chain, key } = await mintAuthority(changes);
     const { signer } = await verifySignature(signModel(FILES, key, { chain }), parseSigners([pem]));
@@ -205,12 +220,25 @@ describe('a signature by a certificate', () => {
 
   test.each<readonly [string, AuthorityChanges]>([
     ['for other purposes', { usage: KeyUsageFlags.keyAgreement }],
+    ['for code and key agreement', { usage: KeyUsageFlags.keyAgreement, purposes: [CODE_SIGNING] }],
+    ['for TLS servers', { purposes: [TLS_SERVER] }],
+    ['of an authority for TLS servers', { middlePurposes: [TLS_SERVER] }],
+    ['for code of an authority for TLS servers', { codeSigning: true, middlePurposes: [TLS_SERVER] }],
     ['below one that is no authority', { intermediateIsCa: false }],
     ['below an authority that was no longer valid', { expiredRoot: true }],
   ])('%s is refused', async (_, changes) => {
     const { pem, chain, key } = await mintAuthority(changes);
     const verified = verifySignature(signModel(FILES, key, { chain }), parseSigners([pem]));
     await expect(verified).rejects.toEqual(code('SIGNATURE_INVALID'));
+  });
+
+  test('is taken under the second of two authorities of one name', async () => {
+    const [ours, theirs] = [await mintAuthority(), await mintAuthority()];
+    const { signer } = await verifySignature(
+      signModel(FILES, ours.key, { chain: ours.chain }),
+      parseSigners([theirs.pem, ours.pem]),
+    );
+    expect(signer.kind).toBe('certificate');
   });
 
   test('of another authority, without its issuer, or by another key is refused', async () => {
@@ -241,6 +269,35 @@ describe('a policy on signatures', () => {
     expect(added.record.files.map(({ path }) => path)).toEqual(['config.json', 'model.onnx']);
     const { models, refused } = await readStore(directory, [KEY.pem]);
     expect([models.length, refused]).toEqual([1, []]);
+  });
+
+  test('takes a signature that comes after the release', async () => {
+    const directory = await temporaryFolder();
+    await add({ directory, source: await modelFolder() });
+    const signatureFile = join(await temporaryFolder(), 'bundle.json');
+    await writeFile(signatureFile, signModel(FILES, KEY));
+    const signed = await add({ directory, source: await modelFolder(), signers: SIGNERS, signatureFile });
+    expect([signed.isNew, signed.record.signer?.kind]).toEqual([false, 'key']);
+    const { records } = await readCatalogue(directory);
+    expect(records.get('tiny@1')).toEqual(signed.record);
+    expect((await readStore(directory, [KEY.pem])).models).toHaveLength(1);
+    expect((await add({ directory, source: await modelFolder() })).record).toEqual(signed.record);
+  });
+
+  test('takes the signature that came with the release, before anybody wanted one', async () => {
+    const directory = await temporaryFolder();
+    const source = await makeStore({ ...FILES, 'model.sig': signModel(FILES, KEY) });
+    expect((await add({ directory, source })).record.signer).toBeUndefined();
+    expect((await add({ directory, source, signers: SIGNERS })).record.signer).toMatchObject({ kind: 'key' });
+  });
+
+  test('replaces no signature that is there', async () => {
+    const directory = await temporaryFolder();
+    const signed = (key: MintedKey) => makeStore({ ...FILES, 'model.sig': signModel(FILES, key) });
+    await add({ directory, source: await signed(mintKey()) });
+    const again = add({ directory, source: await signed(KEY), signers: SIGNERS });
+    await expect(again).rejects.toEqual(code('RELEASE_EXISTS'));
+    await expect(again).rejects.toThrow('a signature that the policy does not take');
   });
 
   test('takes a signature from another file', async () => {
