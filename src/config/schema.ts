@@ -96,7 +96,7 @@ export const SECTIONS = {
       .min(1)
       .max(1024)
       .default(16)
-      .meta({ description: 'Generations of one model that advance side by side; more wait.' }),
+      .meta({ description: 'Generations of one model that advance side by side; more wait.', ...MEASURED }),
     cacheBytes: z
       .int()
       .min(0x10_0000)

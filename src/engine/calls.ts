@@ -57,7 +57,14 @@ export class Calls {
       };
       this.#open.set(id, { resolve, reject, onToken, release });
       this.#owed.add(id);
-      send(id);
+      try {
+        send(id);
+      } catch {
+        // What cannot be passed on, such as lists within thousands of lists, is owed no answer.
+        this.#owed.delete(id);
+        this.#close(id);
+        reject(new EngineError('INVALID_INPUT', 'the request cannot be passed on to the engine'));
+      }
     });
   }
 

@@ -11,8 +11,12 @@ const PROMPT_TOKENS = 256;
 /** Logits of one run: a piece of a prompt has a row of them for each token. */
 const MAX_PIECE_LOGITS = 0x200_0000;
 
-/** A cache, what a step gives back of it, and the room to grow that a slab has. */
-const CACHE_COPIES = 2.5;
+/** A cache and what a step gives back of it, each with the room to grow that a slab has, and the cache that is copied. */
+const CACHE_COPIES = 3.5;
+/** Of the room, what one tenant may have while others wait. */
+const SHARE = 0.75;
+/** Turns for which others may pass a sequence that has no room; then nobody enters until it has. */
+const MAX_PASSED = 256;
 
 /** One generation that waits or is under way. */
 export interface GenerationJob {
@@ -20,6 +24,8 @@ export interface GenerationJob {
   /** Tenant, for fair turns and for what prompts leave behind. */
   readonly scope: string;
   readonly sequence: Sequence;
+  /** Turns that it had no room in. */
+  passed?: number;
 }
 
 export interface BatchListener {
@@ -47,10 +53,17 @@ export interface LanguageModel {
 
 /** A prompt that is being read. */
 interface Reading {
+  readonly id: number;
+  readonly scope: string;
   readonly job: GenerationJob;
   readonly prompt: PromptPieces;
   prefix: Prefix | undefined;
   pieces: number;
+}
+
+interface Reserved {
+  readonly scope: string;
+  readonly columns: number;
 }
 
 /** A sequence that is computed by itself. */
@@ -74,10 +87,14 @@ export class ContinuousBatch {
   readonly #listener: BatchListener;
   readonly #waiting = new FairQueue<GenerationJob>();
   readonly #groups = new Map<number, Group>();
-  #reading: Reading[] = [];
+  readonly #reading = new FairQueue<Reading>();
   #lone: Lone[] = [];
-  /** Room in tokens that each admitted sequence may come to need. */
-  readonly #reserved = new Map<number, number>();
+  /** Sequences under way: whose, and the widest cache that each may come to need. */
+  readonly #reserved = new Map<number, Reserved>();
+
+  #firstScope: string | undefined;
+  /** More than one tenant has asked so far. */
+  #isShared = false;
 
   constructor(model: LanguageModel, listener: BatchListener) {
     this.#model = model;
@@ -90,12 +107,14 @@ export class ContinuousBatch {
   }
 
   submit(job: GenerationJob): void {
+    this.#firstScope ??= job.scope;
+    this.#isShared ||= job.scope !== this.#firstScope;
     this.#waiting.push(job);
   }
 
   /** Whether so large a sequence can ever be admitted. */
   holds(sequence: Sequence): boolean {
-    return this.#roomOf(sequence) <= this.#model.limits.tokens;
+    return this.#roomFor([this.#columnsOf(sequence)]) <= this.#model.limits.tokens;
   }
 
   /** Between turns: a run that is under way ends, and nobody hears of it. */
@@ -115,24 +134,45 @@ export class ContinuousBatch {
 
   /** Frees all that generations hold, those that were cancelled since the last turn included. */
   release(): void {
-    for (const { prefix } of [...this.#reading, ...this.#lone]) prefix?.release();
+    for (const { prefix } of [...this.#reading.inOrder(), ...this.#lone]) prefix?.release();
     for (const { slab } of this.#groups.values()) slab.release();
-    this.#reading = [];
+    for (const { id } of [...this.#reading.inOrder()]) this.#reading.remove(id);
     this.#lone = [];
     this.#groups.clear();
     this.#model.prefixes.clear();
   }
 
-  /** Memory that a sequence may come to need: of its widest cache, and of what a step gives back of it. */
-  #roomOf({ prompt, limit }: Sequence): number {
-    return Math.ceil(CACHE_COPIES * columnsFor(prompt.length + limit - 1, this.#model.context));
+  /** Gives everything up after a fault that nobody foresaw. */
+  abandon(error: unknown): void {
+    const ids = [...[...this.#waiting.inOrder()].map(({ id }) => id), ...this.#reserved.keys()];
+    for (const id of ids) this.#waiting.remove(id);
+    this.#reserved.clear();
+    this.release();
+    for (const id of ids) this.#listener.fail(id, error);
+  }
+
+  #columnsOf({ prompt, limit }: Sequence): number {
+    return columnsFor(prompt.length + limit - 1, this.#model.context);
+  }
+
+  /** Tokens that there has to be room for when sequences come to need caches of these widths. */
+  #roomFor(columns: readonly number[]): number {
+    const { leastRows } = this.#model.decoder;
+    const own = columns.reduce((sum, width) => sum + width, 0);
+    // Each width has a group with all its rows; widths grow by half, so all together are less than three of the widest.
+    const groups = leastRows === 1 ? own : Math.max(own, 3 * leastRows * Math.max(0, ...columns));
+    return Math.ceil(CACHE_COPIES * groups);
   }
 
   /** Drops what was cancelled. */
   #sweep(): void {
     const gone = (job: GenerationJob): boolean => !this.#reserved.has(job.id);
-    for (const { job, prefix } of [...this.#reading, ...this.#lone]) if (gone(job)) prefix?.release();
-    this.#reading = this.#reading.filter(({ job }) => !gone(job));
+    for (const reading of [...this.#reading.inOrder()]) {
+      if (!gone(reading.job)) continue;
+      reading.prefix?.release();
+      this.#reading.remove(reading.id);
+    }
+    for (const { job, prefix } of this.#lone) if (gone(job)) prefix.release();
     this.#lone = this.#lone.filter(({ job }) => !gone(job));
     for (const [columns, group] of this.#groups) {
       for (let row = group.jobs.length - 1; row >= 0; row--) {
@@ -142,33 +182,59 @@ export class ContinuousBatch {
     }
   }
 
+  /** Admits what fits, one of each tenant at a time. What does not fit lets others pass, but not for ever. */
   #admit(): void {
-    const { limits, decoder } = this.#model;
-    for (let next = this.#waiting.peek(); next; next = this.#waiting.peek()) {
-      const room = this.#roomOf(next.sequence);
-      const held = [...this.#reserved.values()].reduce((sum, reserved) => sum + reserved, 0);
-      if (this.#reserved.size >= limits.sequences || held + room > limits.tokens) return;
-      this.#waiting.shift();
-      this.#reserved.set(next.id, room);
-      const size = Math.max(1, Math.min(PROMPT_TOKENS, Math.floor(MAX_PIECE_LOGITS / decoder.vocabulary)));
-      const prompt = cutPrompt(next.sequence.prompt, size, next.scope);
-      this.#reading.push({ job: next, prompt, prefix: undefined, pieces: 0 });
+    for (const job of [...this.#waiting.inOrder()]) {
+      if (this.#reserved.size >= this.#model.limits.sequences) return;
+      if (!this.#mayEnter(job)) {
+        job.passed = (job.passed ?? 0) + 1;
+        if (job.passed > MAX_PASSED) return;
+        continue;
+      }
+      this.#waiting.take(job);
+      this.#begun(job);
     }
   }
 
-  /** Reads prompts in the order of their admission; several short ones share a turn. */
+  /** Of several tenants, each leaves a place, and a quarter of the room while others wait. */
+  #mayEnter({ scope, sequence }: GenerationJob): boolean {
+    const { limits } = this.#model;
+    const all = [...this.#reserved.values()];
+    const own = all.filter((reserved) => reserved.scope === scope);
+    if (this.#isShared && limits.sequences > 1 && own.length >= limits.sequences - 1) return false;
+    const columns = this.#columnsOf(sequence);
+    const widths = (list: readonly Reserved[]): readonly number[] => [
+      ...list.map((one) => one.columns),
+      columns,
+    ];
+    if (this.#roomFor(widths(all)) > limits.tokens) return false;
+    const crowded = this.#waiting.scopes.some((other) => other !== scope);
+    return !crowded || own.length === 0 || this.#roomFor(widths(own)) <= SHARE * limits.tokens;
+  }
+
+  #begun(job: GenerationJob): void {
+    const { id, scope, sequence } = job;
+    const { vocabulary } = this.#model.decoder;
+    this.#reserved.set(id, { scope, columns: this.#columnsOf(sequence) });
+    const size = Math.max(1, Math.min(PROMPT_TOKENS, Math.floor(MAX_PIECE_LOGITS / vocabulary)));
+    const prompt = cutPrompt(sequence.prompt, size, scope);
+    this.#reading.push({ id, scope, job, prompt, prefix: undefined, pieces: 0 });
+  }
+
+  /** Reads prompts, a piece of one tenant's after another's; several short ones share a turn. */
   async #read(): Promise<void> {
-    let tokens = 0;
-    while (tokens < PROMPT_TOKENS) {
-      const [reading] = this.#reading;
+    for (let tokens = 0; tokens < PROMPT_TOKENS;) {
+      const reading = this.#reading.shift();
       if (!reading) return;
       try {
         tokens += await this.#readPiece(reading);
       } catch (error) {
-        this.#reading.shift();
         reading.prefix?.release();
         this.#fail(reading.job, error);
+        continue;
       }
+      if (reading.pieces < reading.prompt.pieces.length) this.#reading.push(reading);
+      else if (reading.prefix) this.#begin(reading.job, reading.prefix);
     }
   }
 
@@ -189,13 +255,11 @@ export class ContinuousBatch {
       reading.pieces += 1;
       prefixes.keep(prompt, reading.pieces, next);
     }
-    if (reading.prefix && reading.pieces === prompt.pieces.length) this.#begin(reading.job, reading.prefix);
     return piece?.length ?? 0;
   }
 
   /** The whole prompt is read: its logits give the first token. */
   #begin(job: GenerationJob, prefix: Prefix): void {
-    this.#reading = this.#reading.filter((reading) => reading.job !== job);
     try {
       if (!this.#take(job, prefix.logits)) prefix.release();
       else if (this.#model.batching === 'alone') this.#lone.push({ job, prefix });
@@ -244,7 +308,7 @@ export class ContinuousBatch {
   async #stepGroup(columns: number): Promise<void> {
     this.#widen(columns);
     const group = this.#groups.get(columns);
-    if (!group || group.jobs.length === 0) return;
+    if (!group) return;
     try {
       const sequences = group.jobs.map((job) => job.sequence);
       const ids = sequences.map((sequence) => sequence.last);
@@ -288,8 +352,14 @@ export class ContinuousBatch {
   }
 
   #leave(columns: number, group: Group, row: number): void {
-    group.slab.remove(row);
-    this.#forgetRow(columns, group, row);
+    // A group that failed has gone with all of its rows.
+    if (this.#groups.get(columns) !== group) return;
+    try {
+      group.slab.remove(row);
+      this.#forgetRow(columns, group, row);
+    } catch (error) {
+      this.#failGroup(columns, group, error);
+    }
   }
 
   /** As the slab does: the last row takes the place. A group without rows gives its memory back. */

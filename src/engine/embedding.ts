@@ -108,16 +108,21 @@ export async function isRowwise(session: TensorSession, plan: EmbeddingPlan, mos
   const rows = PROBES.map((length) => Array.from({ length: masked ? length : STEP }, (_, i) => i + length));
   const width = Math.min(STEP, most);
   try {
-    const together = await embedRows(session, plan, rows, width);
-    for (const [i, row] of rows.entries()) {
-      const [alone] = await embedRows(session, plan, [row], width);
-      const other = together[i];
-      if (!alone || !other || alone.some((value, j) => !Object.is(value, other[j]))) return false;
+    const alone: Float32Array[] = [];
+    for (const row of rows) alone.push(...(await embedRows(session, plan, [row], width)));
+    for (const count of [2, rows.length, rowsPerRun(width)]) {
+      const company = Array.from({ length: count }, (_, i) => rows[i % rows.length] ?? []);
+      const together = await embedRows(session, plan, company, width);
+      if (!together.every((vector, i) => sameValues(vector, alone[i % rows.length]))) return false;
     }
     return true;
   } catch {
     return false;
   }
+}
+
+function sameValues(vector: Float32Array, wanted: Float32Array | undefined): boolean {
+  return wanted !== undefined && vector.every((value, i) => Object.is(value, wanted[i]));
 }
 
 /** Mean of the first `count` states. */

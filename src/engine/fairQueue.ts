@@ -23,13 +23,22 @@ export class FairQueue<Item extends { readonly id: number; readonly scope: strin
 
   /** Takes the item whose turn it is; its tenant's next turn comes after everybody else's. */
   shift(): Item | undefined {
-    const [entry] = this.#lines;
-    if (!entry) return undefined;
-    const [scope, line] = entry;
-    const item = line.shift();
+    const item = this.peek();
+    if (item) this.take(item);
+    return item;
+  }
+
+  /** Takes an item out of its turn; its tenant's next turn comes after everybody else's. */
+  take({ id, scope }: Item): void {
+    const line = this.#lines.get(scope);
+    if (!line || !this.remove(id)) return;
     this.#lines.delete(scope);
     if (line.length > 0) this.#lines.set(scope, line);
-    return item;
+  }
+
+  /** Tenants that wait. */
+  get scopes(): readonly string[] {
+    return [...this.#lines.keys()];
   }
 
   /** Every item in the order of the turns: one of each tenant, then the second of each, and so on. */

@@ -67,7 +67,10 @@ async function openNative(
     await session.release();
     return undefined;
   }
-  const decoder = await NativeDecoder.create(session, plan, form, settings);
+  const decoder = await NativeDecoder.create(session, plan, form, settings).catch(async (error: unknown) => {
+    await session.release();
+    throw error;
+  });
   return { session, specs: session, decoder: { decoder, plan }, interface: 'native' };
 }
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import type { FromChild, ToChild } from './protocol.ts';
 
 /** What the child sees of the environment: where libraries and devices are, and no secret of the service. */
@@ -32,7 +33,8 @@ export class EngineProcess {
       // The runtime writes values of inputs to its standard error when it fails.
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       execArgv: [...LOW_MEMORY.execArgv],
-      cwd: '/',
+      // Nothing but our own code lies there: a model finds no file by a path of its own.
+      cwd: fileURLToPath(new URL('.', entry)),
       env: { ...env, ...LOW_MEMORY.env, ...FULL_PRECISION },
     });
     this.#child.on('message', (message) => {

@@ -30,6 +30,7 @@ type Call =
 export class FakeDecoder implements Decoder {
   readonly vocabulary = VOCABULARY;
   readonly tokenBytes = 1;
+  readonly leastRows = 1;
   readonly calls: Call[] = [];
   prefixes = 0;
   slabs = 0;

@@ -39,6 +39,8 @@ export interface Decoder {
   readonly vocabulary: number;
   /** Bytes of the cache for one token of one sequence. */
   readonly tokenBytes: number;
+  /** Rows that a step has at least, used or not. */
+  readonly leastRows: number;
   /** Continues a prefix, or begins one, by at least one token. The prefix stays as it was. */
   extend(prefix: Prefix | undefined, ids: readonly number[]): Promise<Prefix>;
   slab(columns: number): Slab;

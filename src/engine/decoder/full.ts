@@ -27,6 +27,10 @@ export class FullDecoder implements Decoder {
     return this.#inner.vocabulary;
   }
 
+  get leastRows(): number {
+    return this.#rows;
+  }
+
   get tokenBytes(): number {
     return this.#inner.tokenBytes;
   }
@@ -99,6 +103,8 @@ class FullSlab implements Slab {
   }
 
   async step(ids: readonly number[], lengths: readonly number[]): Promise<readonly Float32Array[]> {
+    // Where a row could not enter, or a filler, there are too few.
+    this.#fill();
     const allIds = new Array<number>(this.#inner.rows).fill(FILLER[0]);
     const allLengths = new Array<number>(this.#inner.rows).fill(FILLER.length);
     this.#places.forEach((place, row) => {

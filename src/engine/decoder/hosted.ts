@@ -66,6 +66,10 @@ export class HostedDecoder implements Decoder {
     return this.#logits.vocabulary;
   }
 
+  get leastRows(): number {
+    return 1;
+  }
+
   get tokenBytes(): number {
     const bytes = ({ datatype, heads, width }: CacheSlot): number =>
       heads * width * (datatype === 'FP32' ? 4 : 2);

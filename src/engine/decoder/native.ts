@@ -97,6 +97,10 @@ export class NativeDecoder implements Decoder {
     return this.#logits.vocabulary;
   }
 
+  get leastRows(): number {
+    return 1;
+  }
+
   get tokenBytes(): number {
     const { count, heads, width, elementBytes } = this.form;
     return count * heads * width * elementBytes;

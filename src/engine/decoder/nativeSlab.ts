@@ -7,6 +7,8 @@ import type { NativeDecoder } from './native.ts';
 
 /** Room for rows to come: caches are copied when it is used up. */
 const GROWTH = 1.25;
+/** So many rows have exactly the memory that they need. */
+const FEW = 4;
 
 /** Bindings and feeds for one number of rows. */
 interface Bound {
@@ -63,6 +65,7 @@ export class NativeSlab implements Slab {
       this.#copy(source, this.#row(row), 0);
     }
     this.#rows = last;
+    this.#shrink();
   }
 
   step(ids: readonly number[], lengths: readonly number[]): Promise<readonly Float32Array[]> {
@@ -112,10 +115,23 @@ export class NativeSlab implements Slab {
     }
   }
 
-  /** Memory for so many rows: at least twice what there was. Where there is not enough, the rows stay as they are. */
+  /** Memory for so many rows and a quarter more. Where there is not enough, the rows stay as they are. */
   #reserve(rows: number): void {
     if (rows <= this.#capacity) return;
-    const capacity = Math.ceil(rows * GROWTH);
+    this.#resize(rows <= FEW ? rows : Math.ceil(rows * GROWTH));
+  }
+
+  /** Gives memory back when less than half of it is used; where there is none for the copy, it stays as it is. */
+  #shrink(): void {
+    if (this.#rows <= FEW || 2 * this.#rows > this.#capacity) return;
+    try {
+      this.#resize(Math.ceil(this.#rows * GROWTH));
+    } catch {
+      // The rows lie where they lay.
+    }
+  }
+
+  #resize(capacity: number): void {
     this.#unbind();
     for (const memory of this.#present) memory.free();
     this.#present = [];

@@ -43,6 +43,9 @@ export function planDecoder(
   );
   const produced = new Set(outputs.map((output) => output.name));
   const lacking = caches.find(({ present }) => !produced.has(present));
+  const unlike = caches.find(
+    ({ present, datatype }) => outputs.find(({ name }) => name === present)?.datatype !== datatype,
+  );
   const odd = plain.find((input) => input.datatype !== 'INT64');
   const logits = outputs.find((output) => output.name === 'logits')?.datatype;
   if (caches.length === 0)
@@ -51,6 +54,7 @@ export function planDecoder(
   if (unknown) return `its input ${unknown.name} is not known here`;
   if (odd) return `its input ${odd.name} is ${odd.datatype}, not INT64`;
   if (lacking) return `it has no output ${lacking.present}`;
+  if (unlike) return `its output ${unlike.present} has another type than its input`;
   if (logits !== 'FP32' && logits !== 'FP16') return 'it has no output logits of FP32 or FP16';
   return {
     usesMask: names.has('attention_mask'),

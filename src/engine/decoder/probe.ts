@@ -21,7 +21,7 @@ export interface Trial {
 /** Padding only reorders sums: a share of the largest logit that rounding may move, by precision. */
 const TOLERANCE = { FP32: 1e-3, FP16: 3e-2 } as const;
 const LENGTHS = [5, 9] as const;
-const STEPS = 3;
+const STEPS = 2;
 /** Rows of the trial in company. */
 const COMPANY = 4;
 
@@ -39,37 +39,77 @@ export async function tryBatching(
   const none: Trial = { decoder, batching: 'alone', name: 'alone' };
   if (!plan.usesMask || context <= LENGTHS[1] + STEPS + 1) return none;
   try {
-    if (await isInvariant(decoder, plan, context)) return { decoder, batching: 'rows', name: 'rows' };
-    const full = await FullDecoder.create(decoder, Math.max(rows, COMPANY));
-    if (await isInvariant(full, plan, context)) {
-      return { decoder: full, batching: 'rows', name: `rows-of-${Math.max(rows, COMPANY)}` };
-    }
-    full.discard();
-    return none;
+    if (await isInvariant(decoder, plan, context, rows)) return { decoder, batching: 'rows', name: 'rows' };
+    return (await tryFull(decoder, plan, context, Math.max(rows, COMPANY))) ?? none;
   } catch {
     return none;
   }
 }
 
-/** Whether a row has the same bits in any company, and padding does no more than round. */
-async function isInvariant(decoder: Decoder, plan: DecoderPlan, context: number): Promise<boolean> {
+/** Steps of always so many rows; undefined where these change bits, too. */
+async function tryFull(
+  decoder: Decoder,
+  plan: DecoderPlan,
+  context: number,
+  rows: number,
+): Promise<Trial | undefined> {
+  const full = await FullDecoder.create(decoder, rows);
+  try {
+    if (await isInvariant(full, plan, context, rows)) {
+      return { decoder: full, batching: 'rows', name: `rows-of-${rows}` };
+    }
+  } catch {
+    // Then it is not taken, either.
+  }
+  full.discard();
+  return undefined;
+}
+
+/** Whether a row has the same bits in any company that is tried, and padding does no more than round. */
+async function isInvariant(
+  decoder: Decoder,
+  plan: DecoderPlan,
+  context: number,
+  rows: number,
+): Promise<boolean> {
   const prompts = LENGTHS.map((length) => tokens(length, decoder.vocabulary));
   const prefixes: Prefix[] = [];
   try {
     for (const prompt of prompts) prefixes.push(await decoder.extend(undefined, prompt));
-    const [first, second] = prefixes;
-    if (!first || !second) return false;
-    const columns = columnsFor(LENGTHS[1] + STEPS, context);
-    const alone = await logitsOf(decoder, [first], columns);
-    const company = await logitsOf(decoder, [second, first, second, first], columns);
+    const narrow = columnsFor(LENGTHS[1] + STEPS, context);
+    for (const columns of new Set([narrow, columnsFor(narrow, context)])) {
+      if (!(await sameInCompany(decoder, prefixes, columns, rows))) return false;
+    }
+    const [first] = prefixes;
+    if (!first) return false;
+    const padded = await logitsOf(decoder, [first], narrow);
     const exact = await exactLogits(decoder, first);
-    const invariant = alone.every((logits, step) =>
-      sameBits(logits, company[COMPANY * step + 1], company[COMPANY * step + 3]),
-    );
-    return invariant && alone.every((logits, step) => isNear(logits, exact[step], TOLERANCE[plan.logits]));
+    return padded.every((logits, step) => isNear(logits, exact[step], TOLERANCE[plan.logits]));
   } finally {
     for (const prefix of prefixes) prefix.release();
   }
+}
+
+/** Each prefix by itself, then in turns with the others in a pair and in a full batch: every row has the same bits. */
+async function sameInCompany(
+  decoder: Decoder,
+  prefixes: readonly Prefix[],
+  columns: number,
+  rows: number,
+): Promise<boolean> {
+  const alone: (readonly Float32Array[])[] = [];
+  for (const prefix of prefixes) alone.push(await logitsOf(decoder, [prefix], columns));
+  for (const count of new Set([2, COMPANY, rows])) {
+    const company = Array.from({ length: count }, (_, row) => row % prefixes.length);
+    const members = company.map((member) => prefixes[member]).filter((prefix) => prefix !== undefined);
+    const together = await logitsOf(decoder, members, columns);
+    const same = together.every((logits, i) => {
+      const step = Math.floor(i / count);
+      return sameBits(logits, alone[company[i % count] ?? 0]?.[step]);
+    });
+    if (!same) return false;
+  }
+  return true;
 }
 
 /** Tokens of all sizes, the same for every run. */
@@ -115,9 +155,10 @@ async function exactLogits(decoder: Decoder, first: Prefix): Promise<readonly Fl
   }
 }
 
-function sameBits(wanted: Float32Array, ...others: readonly (Float32Array | undefined)[]): boolean {
-  const bytes = (row: Float32Array): Buffer => Buffer.from(row.buffer, row.byteOffset, row.byteLength);
-  return others.every((row) => row !== undefined && bytes(row).equals(bytes(wanted)));
+function sameBits(row: Float32Array, wanted: Float32Array | undefined): boolean {
+  const bytes = (array: Float32Array): Buffer =>
+    Buffer.from(array.buffer, array.byteOffset, array.byteLength);
+  return wanted !== undefined && bytes(row).equals(bytes(wanted));
 }
 
 function isNear(row: Float32Array, wanted: Float32Array | undefined, tolerance: number): boolean {

@@ -68,9 +68,14 @@ export class NativeSession {
   ) {
     this.library = library;
     this.#session = createSession(library, files, settings);
-    this.memory = new MemoryPool(library, this.#session, settings);
-    this.inputs = this.#specs('Input');
-    this.outputs = this.#specs('Output');
+    try {
+      this.memory = new MemoryPool(library, this.#session, settings);
+      this.inputs = this.#specs('Input');
+      this.outputs = this.#specs('Output');
+    } catch (error) {
+      library.free('ReleaseSession', this.#session);
+      throw error;
+    }
   }
 
   bind(): Binding {

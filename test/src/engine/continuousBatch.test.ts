@@ -206,6 +206,41 @@ describe('admission', () => {
     expect(all.tokens.get(2)).toEqual(fakeTokens(promptOf(5, 2), 5));
   });
 
+  test('leave a place for another tenant, once there is more than one', async () => {
+    const all = new Generations({ limits: { sequences: 4 } });
+    all.submit(99, promptOf(3, 99), 1, 'other');
+    await all.finish();
+    for (let id = 1; id <= 6; id++) all.submit(id, promptOf(3, id), 50, 'many');
+    await all.advance(3);
+    expect(all.begun).toHaveLength(4);
+    all.submit(7, promptOf(3, 7), 2, 'other');
+    await all.advance(1);
+    expect(all.begun.at(-1)).toBe(7);
+    await all.finish();
+    expect(all.failures.size).toBe(0);
+  });
+
+  test('read the prompts of several tenants in turns', async () => {
+    const all = new Generations();
+    all.submit(1, promptOf(3000, 1), 1, 'long');
+    await all.advance(1);
+    all.submit(2, promptOf(3, 2), 1, 'short');
+    await all.advance(2);
+    expect(all.begun).toEqual([2]);
+    await all.finish();
+    expect(all.begun).toEqual([2, 1]);
+  });
+
+  test('are all told of a fault that nobody foresaw, and leave nothing behind', async () => {
+    const all = new Generations({ limits: { sequences: 2 } });
+    for (let id = 1; id <= 3; id++) all.submit(id, promptOf(3, id), 50);
+    await all.advance(2);
+    all.batch.abandon(new Error('fault'));
+    expect([...all.failures.keys()].sort()).toEqual([1, 2, 3]);
+    expect(all.batch.isIdle).toBe(true);
+    expect(all.decoder).toMatchObject({ prefixes: 0, slabs: 0 });
+  });
+
   test('gives a tenant its turn before the many requests of another', async () => {
     const all = new Generations({ limits: { sequences: 2 } });
     for (let id = 1; id <= 50; id++) all.submit(id, promptOf(5, id), 4, 'many');
@@ -217,59 +252,5 @@ describe('admission', () => {
     expect(all.begun.indexOf(100)).toBeLessThanOrEqual(3);
     expect(all.begun.indexOf(101)).toBeLessThanOrEqual(4);
     expect(all.ends.size).toBe(52);
-  });
-});
-
-describe('equal prompts', () => {
-  const prompt = promptOf(700, 1);
-
-  test('of one tenant are read once', async () => {
-    const all = new Generations({ prefixBytes: 100_000 });
-    all.submit(1, prompt, 5);
-    await all.finish();
-    expect(all.decoder.extensions).toHaveLength(3);
-    all.submit(2, prompt, 9);
-    all.submit(3, prompt, 2);
-    await all.finish();
-    expect(all.decoder.extensions).toHaveLength(3);
-    for (const [id, count] of [
-      [1, 5],
-      [2, 9],
-      [3, 2],
-    ] as const)
-      expect(all.tokens.get(id)).toEqual(fakeTokens(prompt, count));
-    expect(all.decoder.prefixes).toBe(3);
-    all.batch.release();
-    expect(all.decoder.prefixes).toBe(0);
-  });
-
-  test('of other tenants are read anew', async () => {
-    const all = new Generations({ prefixBytes: 100_000 });
-    all.submit(1, prompt, 5, 'one');
-    all.submit(2, prompt, 5, 'other');
-    await all.finish();
-    expect(all.decoder.extensions).toHaveLength(6);
-    expect(all.tokens.get(2)).toEqual(all.tokens.get(1));
-  });
-
-  test('are read from where they begin to differ', async () => {
-    const all = new Generations({ prefixBytes: 100_000 });
-    all.submit(1, prompt, 5);
-    await all.finish();
-    const longer = [...prompt.slice(0, 600), 7, 8, 9];
-    all.submit(2, longer, 5);
-    await all.finish();
-    expect(all.decoder.extensions.slice(3).map(({ seen, ids }) => [seen, ids.length])).toEqual([[512, 91]]);
-    expect(all.tokens.get(2)).toEqual(fakeTokens(longer, 5));
-  });
-
-  test('are read anew where nothing is kept', async () => {
-    const all = new Generations();
-    all.submit(1, prompt, 5);
-    await all.finish();
-    all.submit(2, prompt, 5);
-    await all.finish();
-    expect(all.decoder.extensions).toHaveLength(6);
-    expect(all.decoder.prefixes).toBe(0);
   });
 });

@@ -106,7 +106,7 @@ describe('decoders that are no common case', () => {
 
   test('with too short a context to try it, sequences are computed alone', async () => {
     const { decoder } = await openCrafted(craftPlainDecoder());
-    expect((await tryBatching(decoder.decoder, decoder.plan, 13, 4)).name).toBe('alone');
-    expect((await tryBatching(decoder.decoder, decoder.plan, 14, 4)).name).toBe('rows');
+    expect((await tryBatching(decoder.decoder, decoder.plan, 12, 4)).name).toBe('alone');
+    expect((await tryBatching(decoder.decoder, decoder.plan, 13, 4)).name).toBe('rows');
   });
 });

@@ -30,6 +30,10 @@ class RoundsByRows implements Decoder {
     return this.#inner.tokenBytes;
   }
 
+  get leastRows(): number {
+    return this.#inner.leastRows;
+  }
+
   extend(prefix: Prefix | undefined, ids: readonly number[]): Promise<Prefix> {
     return this.#inner.extend(prefix, ids);
   }
