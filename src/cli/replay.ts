@@ -2,7 +2,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { Refusal, type RefusalCode } from '../../attestation/errors.ts';
 import { loadConfig } from '../config/load.ts';
-import { startRecordedModel } from '../replay/engine.ts';
+import { type ReplayEngineOptions, startRecordedModel } from '../replay/engine.ts';
 import { ReplayError } from '../replay/errors.ts';
 import { openRecorded, type Recorded } from '../replay/recorded.ts';
 import { replay, type Replay } from '../replay/replay.ts';
@@ -21,6 +21,8 @@ interface ReplayFlags extends ExchangeFlags {
   readonly config?: string;
   readonly provider?: 'cpu' | 'cuda';
   readonly threads?: number;
+  readonly sequences?: number;
+  readonly batchRows?: number;
   readonly manifest?: string;
   readonly json?: boolean;
 }
@@ -58,16 +60,28 @@ export function replayCommand(): Command {
         'cuda',
       ]),
     )
-    .option('--threads <number>', 'threads of one operator (default: as the receipt has it)', toThreads)
+    .option('--threads <number>', 'threads of one operator (default: as the receipt has it)', toCount(1024))
+    .option(
+      '--sequences <number>',
+      'what engine.sequences was (default: that of the configuration file, or as the receipt has it)',
+      toCount(1024),
+    )
+    .option(
+      '--batch-rows <number>',
+      'what engine.batchRows was (default: that of the configuration)',
+      toCount(4096),
+    )
     .option('--json', 'print the comparison as JSON')
     .addHelpText('after', REPLAY_EXIT_HELP)
     .action(runReplay);
 }
 
-function toThreads(text: string): number {
-  const threads = Number(text);
-  if (!/^[1-9]\d{0,3}$/.test(text) || threads > 1024) throw new InvalidArgumentError('It is 1 to 1024.');
-  return threads;
+function toCount(most: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (!/^[1-9]\d{0,3}$/.test(text) || count > most) throw new InvalidArgumentError(`It is 1 to ${most}.`);
+    return count;
+  };
 }
 
 async function runReplay(target: string, given: ReplayFlags): Promise<void> {
@@ -75,10 +89,10 @@ async function runReplay(target: string, given: ReplayFlags): Promise<void> {
   const [path, flags] = folder ? await savedExchange(target, given) : [target, given];
   const manifest = flags.manifest ?? (folder ? savedManifest(target) : undefined);
   const recorded = await open(path, flags);
-  const directory = await modelsOf(flags);
+  const settings = await settingsOf(flags);
   const result = await asCliError(() =>
     withSpinner(stderr, `Running ${recorded.claims.model} again`, () =>
-      compare(recorded, directory, flags, manifest),
+      compare(recorded, settings, manifest),
     ),
   );
   if (flags.json) stdout.json({ input: path, ...replayJson(recorded.claims, result) });
@@ -91,20 +105,33 @@ async function open(path: string, flags: ReplayFlags): Promise<Recorded> {
   return asCliError(() => openRecorded(bundle, opening, nodeCrypto));
 }
 
-async function modelsOf({ config: file, models }: ReplayFlags): Promise<string> {
-  const cli = { models: { directory: models } };
-  const { config } = await readConfig(() => loadConfig({ file, environment: process.env, cli }));
-  return config.models.directory;
+/** Flags over the configuration. What neither says is looked for in the receipt. */
+async function settingsOf({
+  config: file,
+  models,
+  provider,
+  threads,
+  sequences,
+  batchRows,
+}: ReplayFlags): Promise<ReplayEngineOptions> {
+  const cli = { models: { directory: models }, engine: { sequences, batchRows } };
+  const { config, origins } = await readConfig(() => loadConfig({ file, environment: process.env, cli }));
+  return {
+    models: config.models.directory,
+    provider,
+    threads,
+    sequences: origins.get('engine.sequences') === 'default' ? undefined : config.engine.sequences,
+    batchRows: config.engine.batchRows,
+  };
 }
 
 async function compare(
   recorded: Recorded,
-  models: string,
-  { provider, threads }: ReplayFlags,
+  settings: ReplayEngineOptions,
   manifest: string | undefined,
 ): Promise<Replay> {
   const encoded = manifest === undefined ? undefined : await readInput(manifest);
-  const { engine } = await startRecordedModel(recorded.claims, { models, provider, threads });
+  const { engine } = await startRecordedModel(recorded.claims, settings);
   try {
     return await replay(recorded, engine, encoded);
   } finally {

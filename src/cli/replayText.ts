@@ -41,18 +41,23 @@ function printModel(terminal: Terminal, { equal, recorded, loaded, differences }
 }
 
 function printLine(terminal: Terminal, { name, recorded = '-', loaded = '-' }: ManifestDifference): void {
-  printLines(terminal, INDENT, `${name}: recorded ${recorded}, here ${loaded}`);
+  printLines(terminal, INDENT, printable(`${name}: recorded ${recorded}, here ${loaded}`));
 }
 
 function printAnswer(terminal: Terminal, result: Replay): void {
   const { c } = terminal;
-  const { answerEqual, bytes, differences, differenceCount, seed } = result;
+  const { answerEqual, bytes, differences, differenceCount, seed, sharedRun } = result;
   const drawn = seed === undefined ? '' : `, with the seed of the receipt`;
   if (answerEqual) terminal.line(`${c.green('✓')} answer  equal, ${bytes} bytes${drawn}`);
   else terminal.line(`${c.red('✗')} answer  differs${drawn}`);
   for (const difference of differences) printDifference(terminal, difference);
   const untold = differenceCount - differences.length;
   if (untold > 0) terminal.line(`${INDENT}and ${untold} more places`);
+  if (sharedRun) {
+    const { rows, own } = sharedRun;
+    const shared = `made in a shared run: ${own} of ${rows} rows; it may round otherwise than alone, as here`;
+    printLines(terminal, INDENT, shared, c.yellow);
+  }
 }
 
 function printDifference(terminal: Terminal, difference: Difference): void {
@@ -64,7 +69,8 @@ function printDifference(terminal: Terminal, difference: Difference): void {
     differing === undefined || total === undefined ? '' : `; ${differing} of ${total}${unit} differ`;
   const most = largest === undefined ? '' : `, by at most ${largest}`;
   const text = `${where}${at}${atToken}: recorded ${recorded}, now ${replayed}${counted}${most}`;
-  printLines(terminal, INDENT, text);
+  // Names of members are what the service wrote.
+  printLines(terminal, INDENT, printable(text));
 }
 
 function printResult(terminal: Terminal, { equal, model, answerEqual, differenceCount }: Replay): void {

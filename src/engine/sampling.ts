@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Sampling } from './engine.ts';
+import { keepLargest, keepNucleus, sum } from './truncation.ts';
 
 const LABEL = Buffer.from('vouchsafe/sample/1');
 
@@ -86,62 +87,6 @@ function weigh(logits: Float32Array | Float64Array, most: number, temperature: n
   return weights;
 }
 
-/** Keeps `count` weights, the smallest ids among equals; the others become 0. */
-function keepLargest(weights: Float64Array, count: number): void {
-  for (const { id, weight } of takeFrom(weights, floorOf(weights, count)).slice(0, count))
-    weights[id] = weight;
-}
-
-/** Keeps the fewest largest weights that have this share together, at least one; the others become 0. */
-function keepNucleus(weights: Float64Array, share: number): void {
-  const total = sum(weights);
-  // All weights below this have less than 1 - share together: none of them is needed, and few are left to sort.
-  const floor = (total * (1 - share)) / weights.length;
-  let mass = 0;
-  for (const { id, weight } of takeFrom(weights, floor)) {
-    if (mass > 0 && mass >= share * total) break;
-    weights[id] = weight;
-    mass += weight;
-  }
-}
-
-interface Weighed {
-  readonly id: number;
-  readonly weight: number;
-}
-
-/** Takes all weights away, and gives those from the floor up, the largest first, the smallest id among equals. */
-function takeFrom(weights: Float64Array, floor: number): readonly Weighed[] {
-  const taken: Weighed[] = [];
-  for (let id = 0; id < weights.length; id++) {
-    const weight = weights[id] ?? 0;
-    if (weight > 0 && weight >= floor) taken.push({ id, weight });
-    weights[id] = 0;
-  }
-  return taken.sort((a, b) => b.weight - a.weight || a.id - b.id);
-}
-
-/** The exponents of doubles up to 1. */
-const EXPONENTS = 1076;
-
-/** A number that at least `count` weights reach, where so many are above 0: few others reach it. */
-function floorOf(weights: Float64Array, count: number): number {
-  const buckets = new Uint32Array(EXPONENTS);
-  for (let id = 0; id < weights.length; id++) {
-    const weight = weights[id] ?? 0;
-    if (weight === 0) continue;
-    const exponent = Math.floor(-Math.log2(weight));
-    buckets[exponent] = (buckets[exponent] ?? 0) + 1;
-  }
-  let above = 0;
-  for (let exponent = 0; exponent < EXPONENTS; exponent++) {
-    above += buckets[exponent] ?? 0;
-    // A power less than needed: logarithms round.
-    if (above >= count) return 2 ** -(exponent + 2);
-  }
-  return 0;
-}
-
 /** The token in whose weight the number falls, weights laid end to end by id. */
 function draw(weights: Float64Array, number: number): number | undefined {
   const target = number * sum(weights);
@@ -155,12 +100,6 @@ function draw(weights: Float64Array, number: number): number | undefined {
     last = id;
   }
   return last;
-}
-
-function sum(weights: Float64Array): number {
-  let total = 0;
-  for (let id = 0; id < weights.length; id++) total += weights[id] ?? 0;
-  return total;
 }
 
 export interface TokenLogprob {

@@ -67,7 +67,7 @@ export class Scheduler {
   #generate(request: Extract<RunRequest, { kind: 'generate' }>, model: RunningModel): void {
     const { tokenizer, generation } = model;
     if (!tokenizer || !generation) throw new EngineError('UNSUPPORTED_TASK', 'the model does not generate');
-    const prompt = tokenizer.idsOf(request.prompt, !request.templated, 'the prompt');
+    const prompt = tokenizer.idsOf(request.prompt, !request.templated, 'the prompt', request.scope);
     if (prompt.length >= tokenizer.maxTokens) {
       throw new EngineError(
         'INVALID_INPUT',
@@ -77,7 +77,7 @@ export class Scheduler {
     const { endTokens } = generation;
     const { id, scope } = request;
     const constraint =
-      request.constraint && compileConstraint(request.constraint, model.vocabulary(), endTokens);
+      request.constraint && compileConstraint(request.constraint, model.vocabulary(), endTokens, scope);
     const sequence = new Sequence(tokenizer, endTokens, prompt, { ...request, constraint });
     const batch = this.#batchOf(model);
     if (!batch.holds(sequence)) {
@@ -119,7 +119,9 @@ export class Scheduler {
       if (this.#tensors.isEmpty && batches.length === 0) break;
       await (this.#turn = this.#tensors.advance(batches.length > 0));
       for (const batch of batches) {
-        await (this.#turn = batch.advance());
+        await (this.#turn = batch.advance().catch((error: unknown) => {
+          batch.abandon(error);
+        }));
         this.#flush();
       }
     }

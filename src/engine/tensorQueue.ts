@@ -219,7 +219,7 @@ export class TensorQueue {
 function toEmbed(request: Extract<RunRequest, { kind: 'embed' }>, model: RunningModel): EmbedJob {
   const { tokenizer } = model;
   if (!tokenizer || !model.embedding) throw new EngineError('UNSUPPORTED_TASK', 'the model does not embed');
-  const rows = request.texts.map((text, i) => tokenizer.idsOf(text, true, `text ${i}`));
+  const rows = request.texts.map((text, i) => tokenizer.idsOf(text, true, `text ${i}`, request.scope));
   const waiting = new Set(rows.keys());
   return { kind: 'embed', id: request.id, scope: request.scope, model, rows, waiting, vectors: [] };
 }

@@ -1,8 +1,9 @@
 import { equalBytes, utf8 } from '../../attestation/bytes/bytes.ts';
 import { compareJson } from './compareJson.ts';
 import { compareRawTensors } from './compareTensors.ts';
-import { compareByteRuns, type Difference } from './difference.ts';
+import { ABSENT, compareByteRuns, type Difference, tell } from './difference.ts';
 import type { RecordedAnswer } from './recorded.ts';
+import { withoutTimes } from './times.ts';
 
 /** An answer with what says where its JSON ends. */
 export interface FramedRecord {
@@ -10,12 +11,6 @@ export interface FramedRecord {
   /** Undefined where all is JSON. */
   readonly jsonLength: number | undefined;
 }
-
-/**
- * The clock of the service, which no run repeats. Inside a JSON text a quotation mark has a backslash before it, so
- * nothing that a model writes looks like this member.
- */
-const TIME = /"(created|created_at|completed_at)":\d+/g;
 
 /** Where two answers differ, apart from the time at which they were made; none where they are equal byte by byte. */
 export function compareAnswers(recorded: FramedRecord, replayed: FramedRecord): readonly Difference[] {
@@ -50,9 +45,10 @@ function partsOf({ bytes, jsonLength = bytes.length }: Body): { text: string; te
   return { text: timeless(bytes.subarray(0, jsonLength)), tensors: bytes.subarray(jsonLength) };
 }
 
-/** Bytes one by one as characters, so that no two texts look the same that are not. */
+/** Bytes one by one as characters, so that no two texts look the same that are not. What is no JSON has no times. */
 function timeless(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('latin1').replaceAll(TIME, '"$1":0');
+  const text = Buffer.from(bytes).toString('latin1');
+  return parse(text) === undefined ? text : withoutTimes(text);
 }
 
 function parse(latin1: string): unknown {
@@ -68,9 +64,16 @@ function bytesOf(where: string, recorded: string, replayed: string): readonly Di
   return difference ? [difference] : [];
 }
 
+/** One chunk of a stream. */
+interface StreamChunk {
+  readonly text: string;
+  /** For a chunk that is of no choice: how many that are of one came before it. */
+  readonly after: number | undefined;
+}
+
 /**
- * Chunks of one choice come in order; those of several choices are interleaved as their turns fell, which is no part
- * of an answer.
+ * Chunks of one choice come in order, and so do those of no choice, such as the usage and `[DONE]`, each behind as many
+ * chunks of choices. How the choices are interleaved, as their turns fell, is no part of an answer.
  */
 function compareStreams(
   recorded: readonly Uint8Array[],
@@ -81,15 +84,17 @@ function compareStreams(
   return names.flatMap((name) => compareGroups(name, before.get(name) ?? [], now.get(name) ?? []));
 }
 
-function groupsOf(chunks: readonly Uint8Array[]): ReadonlyMap<string, readonly string[]> {
-  const groups = new Map<string, string[]>();
+function groupsOf(chunks: readonly Uint8Array[]): ReadonlyMap<string, readonly StreamChunk[]> {
+  const groups = new Map<string, StreamChunk[]>();
+  let ofChoices = 0;
   for (const chunk of chunks) {
     const text = timeless(chunk);
     const choice = choiceOf(parse(text));
     const name = choice === undefined ? 'chunk' : `choice ${choice}, chunk`;
-    const group = groups.get(name);
-    if (group) group.push(text);
-    else groups.set(name, [text]);
+    const group = groups.get(name) ?? [];
+    groups.set(name, group);
+    group.push({ text, after: choice === undefined ? ofChoices : undefined });
+    if (choice !== undefined) ofChoices++;
   }
   return groups;
 }
@@ -104,25 +109,38 @@ function choiceOf(chunk: unknown): number | undefined {
 /** Says where the first chunk that differs does, and how many chunks do. */
 function compareGroups(
   name: string,
-  recorded: readonly string[],
-  replayed: readonly string[],
+  recorded: readonly StreamChunk[],
+  replayed: readonly StreamChunk[],
 ): readonly Difference[] {
   const total = Math.max(recorded.length, replayed.length);
-  const places = Array.from({ length: total }, (_, i) => i).filter((i) => recorded[i] !== replayed[i]);
+  const places = Array.from({ length: total }, (_, i) => i).filter((i) => !isSame(recorded[i], replayed[i]));
   const [index] = places;
   if (index === undefined) return [];
-  const [before = '', now = ''] = [recorded[index], replayed[index]];
-  const where = `${name} ${index}`;
-  const inside = compareJson(parse(before), parse(now));
-  const [first] = inside.length > 0 ? inside : bytesOf(where, before, now);
-  if (!first) return [];
-  return [
-    {
-      ...first,
-      where: inside.length > 0 ? `${where}: ${first.where}` : where,
-      position: { unit: 'chunk', index },
-      differing: places.length,
-      total,
-    },
-  ];
+  const first = compareChunks(`${name} ${index}`, recorded[index], replayed[index]);
+  return [{ ...first, position: { unit: 'chunk', index }, differing: places.length, total }];
+}
+
+function isSame(recorded: StreamChunk | undefined, replayed: StreamChunk | undefined): boolean {
+  return recorded?.text === replayed?.text && recorded?.after === replayed?.after;
+}
+
+/** How two chunks differ that do. */
+function compareChunks(
+  where: string,
+  recorded: StreamChunk | undefined,
+  replayed: StreamChunk | undefined,
+): Difference {
+  if (recorded && replayed && recorded.text === replayed.text) {
+    const place = ({ after }: StreamChunk): string => `behind ${after} chunks of choices`;
+    return { where, recorded: place(recorded), replayed: place(replayed) };
+  }
+  const [before, now] = [recorded, replayed].map((chunk) => chunk && parse(chunk.text));
+  const [inside] = before === undefined || now === undefined ? [] : compareJson(before, now);
+  if (inside) return { ...inside, where: `${where}: ${inside.where}` };
+  const [bytes] = recorded && replayed ? bytesOf(where, recorded.text, replayed.text) : [];
+  return bytes ?? { where, recorded: tellChunk(recorded), replayed: tellChunk(replayed) };
+}
+
+function tellChunk(chunk: StreamChunk | undefined): string {
+  return chunk ? tell(Buffer.from(chunk.text, 'latin1').toString()) : ABSENT;
 }

@@ -6,7 +6,7 @@ import type { EngineOptions } from '../engine/options.ts';
 import { ModelError } from '../models/errors.ts';
 import { type ModelSource, readStore } from '../models/store.ts';
 import { ReplayError } from './errors.ts';
-import { parseManifest, threadsOf } from './manifest.ts';
+import { type ManifestSettings, parseManifest, settingsOf } from './manifest.ts';
 
 /** Compiled entry of the engine process, also where this file runs from its source. */
 const CHILD_ENTRY = new URL(
@@ -23,40 +23,59 @@ export interface ReplayEngineOptions {
   readonly provider?: 'cpu' | 'cuda' | undefined;
   /** By default all cores, or what gives the recorded manifest. */
   readonly threads?: number | undefined;
+  /** What `engine.sequences` of the service was; by default 16, or what gives the recorded manifest. */
+  readonly sequences?: number | undefined;
+  /** What `engine.batchRows` of the service was; by default each request runs by itself. */
+  readonly batchRows?: number | undefined;
   readonly childEntry?: URL | undefined;
 }
 
 export interface ReplayEngine {
   readonly engine: Engine;
-  /** Threads that were found in the digest of the receipt; undefined where none had to be. */
-  readonly foundThreads: number | undefined;
+  /** Settings that were found in the digest of the receipt; undefined where none had to be. */
+  readonly found: ManifestSettings | undefined;
 }
 
 /** Starts a process of its own with the model that a receipt names, set as the receipt has it. */
 export async function startRecordedModel(
   claims: ReceiptClaims,
-  { models, provider, threads, childEntry = CHILD_ENTRY }: ReplayEngineOptions,
+  options: ReplayEngineOptions,
 ): Promise<ReplayEngine> {
-  const source = await findSource(models, claims.model);
-  const start = (count: number | undefined): Promise<Engine> =>
-    starting({
-      models: [source],
-      provider: provider ?? (claims.providers.includes(CUDA_PROVIDER) ? 'cuda' : 'cpu'),
-      childEntry,
-      ...(count !== undefined && { threads: count }),
-    });
-  const engine = await start(threads);
-  const found = threads === undefined ? otherThreads(engine, claims) : undefined;
-  if (found === undefined) return { engine, foundThreads: undefined };
+  const source = await findSource(options.models, claims.model);
+  const engine = await starting(recordedOptions(claims, source, options));
+  const found = otherSettings(engine, claims, options);
+  if (found === undefined) return { engine, found };
   await engine.close();
-  return { engine: await start(found), foundThreads: found };
+  return { engine: await starting(recordedOptions(claims, source, { ...options, ...found })), found };
 }
 
-/** A number of threads that gives the recorded manifest, where the one that was taken does not. */
-function otherThreads(engine: Engine, { model: id, manifestDigest }: ReceiptClaims): number | undefined {
+/** How the process is started: what is not given is what the service has by default. */
+export function recordedOptions(
+  { providers }: Pick<ReceiptClaims, 'providers'>,
+  source: ModelSource,
+  { provider, threads, sequences, batchRows, childEntry = CHILD_ENTRY }: ReplayEngineOptions,
+): EngineOptions {
+  return {
+    models: [source],
+    provider: provider ?? (providers.includes(CUDA_PROVIDER) ? 'cuda' : 'cpu'),
+    childEntry,
+    ...(threads !== undefined && { threads }),
+    tuning: {
+      ...(sequences !== undefined && { sequences }),
+      ...(batchRows !== undefined && { tensorRows: batchRows }),
+    },
+  };
+}
+
+/** Settings that give the recorded manifest, where those that were taken do not. */
+function otherSettings(
+  engine: Engine,
+  { model: id, manifestDigest }: ReceiptClaims,
+  known: ReplayEngineOptions,
+): ManifestSettings | undefined {
   const model = engine.models.get(id);
   if (!model || equalBytes(model.manifestDigest, manifestDigest)) return undefined;
-  return threadsOf(parseManifest(model.manifest), manifestDigest);
+  return settingsOf(parseManifest(model.manifest), manifestDigest, known);
 }
 
 async function findSource(directory: string, id: string): Promise<ModelSource> {

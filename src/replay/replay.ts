@@ -10,6 +10,7 @@ import type { Recorded } from './recorded.ts';
 import { ReplayError } from './errors.ts';
 import { rerun, type Rerun } from './run.ts';
 import type { Tokens } from './seeded.ts';
+import { isRowCount, type SharedRun, SHARED_ROWS, sharedRunOf } from './sharedRun.ts';
 
 /** Whether the model that ran is the one that the receipt names. */
 export interface ModelComparison {
@@ -36,6 +37,8 @@ export interface Replay {
   readonly differenceCount: number;
   /** Seed that the service drew and the receipt states; undefined where the request had one, or none was needed. */
   readonly seed: string | undefined;
+  /** The run that the answer shared with other requests; undefined where the receipt states none. */
+  readonly sharedRun: SharedRun | undefined;
 }
 
 /** Runs a recorded exchange again with the model of this engine, and says where the answers differ. */
@@ -62,6 +65,7 @@ export async function replay(
     differences: all.slice(0, MAX_TOLD),
     differenceCount: all.length,
     seed: run.taken.includes('seed') ? String(claims.parameters.get('seed')) : undefined,
+    sharedRun: sharedRunOf(claims.parameters, run),
   };
 }
 
@@ -89,11 +93,14 @@ export function compareModel(
 }
 
 /** Where what the receipt says beside the answer is not what this run would say. */
-function compareSaid(claims: ReceiptClaims, { said, taken }: Rerun): readonly Difference[] {
+function compareSaid(claims: ReceiptClaims, run: Rerun): readonly Difference[] {
+  const { said, taken } = run;
+  // What company an answer had is no part of it, where the receipt can be right about it.
+  const left = isRowCount(claims.parameters.get(SHARED_ROWS), run) ? [...taken, SHARED_ROWS] : taken;
   const outcome = (value: Pick<ReceiptClaims, 'outcome' | 'reason'>): string =>
     value.reason === undefined ? value.outcome : `${value.outcome}: ${value.reason}`;
   const applied = (parameters: ReceiptClaims['parameters']): ReadonlyMap<string, string | number> =>
-    new Map([...parameters].flatMap(([name, value]) => (taken.includes(name) ? [] : [[name, plain(value)]])));
+    new Map([...parameters].flatMap(([name, value]) => (left.includes(name) ? [] : [[name, plain(value)]])));
   return [
     ...compareMaps('', new Map([['outcome', outcome(claims)]]), new Map([['outcome', outcome(said)]])),
     ...compareMaps('parameter ', applied(claims.parameters), applied(said.parameters)),

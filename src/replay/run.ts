@@ -21,6 +21,8 @@ export interface Rerun {
   /** Parameters whose value the replay took from the receipt. */
   readonly taken: readonly string[];
   readonly generations: readonly Tokens[];
+  /** Rows that the request brought to each run of tensors; undefined where its tensors disagree. */
+  readonly tensorRows: readonly (number | undefined)[];
 }
 
 const EVIDENCE = { seq: 0, digest: new Uint8Array(32), encoded: new Uint8Array(0), logSize: 0, serials: [] };
@@ -54,6 +56,7 @@ export async function rerun(
     said: draft,
     taken: seed === undefined ? [] : ['seed'],
     generations: seeded.generations,
+    tensorRows: seeded.tensorRows,
   };
 }
 

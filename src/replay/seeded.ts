@@ -1,4 +1,5 @@
 import type { Engine } from '../engine/engine.ts';
+import { rowsOf } from '../engine/tensorBatch.ts';
 
 /** Texts of the tokens of one generation, in order. */
 export type Tokens = readonly string[];
@@ -8,6 +9,8 @@ export interface SeededEngine {
   readonly engine: Engine;
   /** Tokens of every generation that has run. */
   readonly generations: readonly Tokens[];
+  /** Rows that the request brought to each run of tensors; undefined where its tensors disagree. */
+  readonly tensorRows: readonly (number | undefined)[];
 }
 
 /**
@@ -16,6 +19,7 @@ export interface SeededEngine {
  */
 export function seedEngine(engine: Engine, seed: number | undefined): SeededEngine {
   const generations: string[][] = [];
+  const tensorRows: (number | undefined)[] = [];
   const seeded: Engine = {
     get models() {
       return engine.models;
@@ -24,7 +28,10 @@ export function seedEngine(engine: Engine, seed: number | undefined): SeededEngi
       return engine.changing;
     },
     health: () => engine.health(),
-    infer: (...call) => engine.infer(...call),
+    infer: (model, inputs, options) => {
+      tensorRows.push(rowsOf(inputs));
+      return engine.infer(model, inputs, options);
+    },
     embed: (...call) => engine.embed(...call),
     generate: (model, prompt, options, onToken) => {
       const tokens: string[] = [];
@@ -40,5 +47,5 @@ export function seedEngine(engine: Engine, seed: number | undefined): SeededEngi
     unload: (id) => engine.unload(id),
     close: () => engine.close(),
   };
-  return { engine: seeded, generations };
+  return { engine: seeded, generations, tensorRows };
 }

@@ -103,6 +103,16 @@ describe('replay', () => {
     });
   }, 30_000);
 
+  test('takes the sequences and rows of the service', async () => {
+    const config = join(folder, 'service.json');
+    writeFileSync(config, JSON.stringify({ engine: { sequences: 8, batchRows: 4 } }));
+    expect((await vouchsafe(['replay', answer, '--config', config])).code).toBe(0);
+    const flags = ['--sequences', '32', '--batch-rows', '8'];
+    expect((await vouchsafe(['replay', answer, ...flags])).code).toBe(0);
+    expect((await vouchsafe(['replay', answer, '--sequences', '1025'])).code).toBe(64);
+    expect((await vouchsafe(['replay', answer, '--batch-rows', '0'])).code).toBe(64);
+  });
+
   test.each(['request.bin', 'response.bin'])('of another %s is refused', async (name) => {
     const copy = await copied();
     const path = join(copy, name);

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { type EmbeddingPlan, paddedLength, rowsPerRun, widthOf } from '../../../src/engine/embedding.ts';
 import { fromHalf } from '../../../src/engine/tensors.ts';
-import { IncrementalText } from '../../../src/engine/tokenizer.ts';
+import { IncrementalText, TextTokenizer } from '../../../src/engine/tokenizer.ts';
 import { readTokenizer } from '../../support/decoders.ts';
 import { SHIPPED_MODELS } from '../../support/store.ts';
 
@@ -29,8 +29,9 @@ describe('incremental text', () => {
 
   test('joins to the whole text, after any prompt', () => {
     const text = fc
-      .string({ unit: 'grapheme', minLength: 1, maxLength: 30 })
-      .filter((value) => !value.includes('\uFFFD'));
+      .array(fc.oneof(fc.string({ unit: 'grapheme', minLength: 1 }), fc.constant('\uFFFD')), { minLength: 1 })
+      .map((parts) => parts.join('').slice(0, 40))
+      .filter((value) => !/\p{Surrogate}/u.test(value));
     fc.assert(
       fc.property(text, text, (prompt, rest) => {
         const start = tokenizer.encode(prompt, false, 'prompt');
@@ -55,6 +56,87 @@ describe('incremental text', () => {
       }),
       { seed: 1, numRuns: 300 },
     );
+  });
+
+  test('gives the replacement character that a model writes, also at the end', () => {
+    const ids = tokenizer.encode('a\uFFFD', false, 'text');
+    expect(pieces([40], ids).join('')).toBe('a\uFFFD');
+  });
+
+  /** Tokens of the bytes of a text, one by one. */
+  const bytes = (text: string): readonly number[] => {
+    const ids = tokenizer.encode(text, false, 'text');
+    expect(ids).toHaveLength(Buffer.from(text).length);
+    return ids;
+  };
+
+  test('gives bytes that are no character as they come, whatever their number', () => {
+    const [lead, ...rest] = bytes('😀');
+    const follow = rest[0]!;
+    expect(pieces([40], new Array<number>(1800).fill(follow)).join('')).toBe('\uFFFD'.repeat(1800));
+    const leads = pieces([40], new Array<number>(1800).fill(lead!)).join('');
+    // The last is an open character.
+    expect(leads).toBe('\uFFFD'.repeat(1799));
+    expect(pieces([40], [follow, follow, lead!, ...rest, follow]).join('')).toBe('\uFFFD\uFFFD😀\uFFFD');
+  });
+
+  test('is whole characters behind a prompt that ends inside one', () => {
+    const [lead, ...rest] = bytes('😀');
+    const joined = pieces([40, lead!], [...rest, ...tokenizer.encode('x', false, 'text')]).join('');
+    expect(joined).toBe('\uFFFD\uFFFD\uFFFDx');
+  });
+
+  test('holds at most four tokens where the tokenizer has no bytes that could follow', () => {
+    const json = {
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+      post_processor: null,
+      decoder: { type: 'ByteLevel' },
+      // The bytes 61, F0, 9F, 98 and BF.
+      model: { type: 'BPE', vocab: { a: 0, ð: 1, Ł: 2, ĺ: 3, '¿': 4 }, merges: [] },
+    };
+    const text = new IncrementalText(new TextTokenizer({ json, config: {} }, 16), [0]);
+    expect([1, 2, 3, 4, 0].map((id) => text.push(id))).toEqual(['', '', '', '😿', 'a']);
+    const [, , , ...late] = [4, 4, 4, 4, 4, 0].map((id) => text.push(id));
+    expect(late).toEqual(['\uFFFD'.repeat(3), '\uFFFD', '\uFFFDa']);
+    expect([1, 1, 1, 1, 2, 3, 4, 0].map((id) => text.push(id)).join('')).toBe('\uFFFD\uFFFD\uFFFD😿a');
+  });
+});
+
+describe('a text that is encoded', () => {
+  const fresh = (): TextTokenizer => readTokenizer(join(SHIPPED_MODELS, 'tinygpt-1m'), 64);
+  const refusal = (begin: string): unknown =>
+    expect.objectContaining({
+      code: 'INVALID_INPUT',
+      message: expect.stringMatching(new RegExp(`^${begin}`)),
+    });
+
+  test('may have 16 characters for each token and 4,096 more', () => {
+    const most = 64 * 16 + 4096;
+    expect(() => fresh().encode(' '.repeat(most + 1), false, 'it')).toThrow(
+      refusal(`it has ${most + 1} characters, at most ${most}`),
+    );
+    expect(() => fresh().encode('ab '.repeat(most / 3), false, 'it')).toThrow(refusal('it has \\d+ tokens'));
+  });
+
+  test('is tokenized once for all choices, refused or not', () => {
+    const own = fresh();
+    const first = own.encode('a house', false, 'it');
+    expect(own.encode('a house', false, 'that')).toBe(first);
+    expect(own.idsOf('a house', false, 'that')).toBe(first);
+    const long = 'ab '.repeat(1000);
+    for (const what of ['it', 'that']) {
+      expect(() => own.encode(long, false, what)).toThrow(refusal(`${what} has \\d+ tokens`));
+    }
+    expect(own.encode('a house', true, 'it')).not.toBe(first);
+  });
+
+  test('of another scope is not known', () => {
+    const own = fresh();
+    const first = own.encode('a house', false, 'it', 'one');
+    expect(own.encode('a house', false, 'it', 'other')).not.toBe(first);
+    expect(own.encode('a house', false, 'it', 'one')).toEqual(first);
   });
 });
 

@@ -63,27 +63,3 @@ describe('truncation keeps exactly what a sort over all weights keeps', () => {
     );
   });
 });
-
-describe('a row of 150,000 weights', () => {
-  const size = 150_000;
-  const spread = Float64Array.from({ length: size }, (_, i) =>
-    Math.exp(3 * Math.sin(i * 7919) + 3 * Math.sin(i * 104_729) - 6),
-  );
-  const flat = spread.map((value) => 0.9 + value / 100);
-
-  // A sort of objects takes 70 to 240 ms.
-  test.each([
-    ['a share', (values: Float64Array) => keepNucleus(values, 0.9)],
-    ['a number', (values: Float64Array) => keepLargest(values, size - 1)],
-  ])('is cut to %s in few milliseconds, spread or not', (_name, cut) => {
-    for (const row of [spread, flat]) {
-      const times = Array.from({ length: 7 }, () => {
-        const values = row.slice();
-        const begin = performance.now();
-        cut(values);
-        return performance.now() - begin;
-      });
-      expect(Math.min(...times)).toBeLessThan(45);
-    }
-  });
-});

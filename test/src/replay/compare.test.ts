@@ -1,10 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import { utf8 } from '../../../attestation/bytes/bytes.ts';
 import { compareAnswers } from '../../../src/replay/compareAnswers.ts';
+import { recordedOptions } from '../../../src/replay/engine.ts';
 import { compareJson } from '../../../src/replay/compareJson.ts';
-import { compareManifests, parseManifest, threadsOf } from '../../../src/replay/manifest.ts';
+import { compareManifests, parseManifest, settingsOf } from '../../../src/replay/manifest.ts';
 import { matchRoute } from '../../../src/replay/route.ts';
 import { encodeManifest, manifestDigest } from '../../../src/models/manifest.ts';
+import type { ModelSource } from '../../../src/models/store.ts';
 import { INFERENCE_ROUTES } from '../../../src/http/inferenceRoutes.ts';
 
 const body = (text: string, jsonLength?: number) => ({
@@ -20,6 +22,39 @@ describe('bodies', () => {
   test('only the time may differ', () => {
     expect(compareAnswers(body('{"created":1,"x":2}'), body('{"created":22,"x":2}'))).toEqual([]);
     expect(compareAnswers(body('{"created":1,"x":2}'), body('{"created":1,"x":3}'))).toHaveLength(1);
+  });
+
+  test.each([
+    ['{"id":"a","created":1,"x":2}', '{"id":"a","created":1234567890,"x":2}'],
+    [' { "created_at" : 5 ,"completed_at":6}', ' { "created_at" : 7 ,"completed_at":61}'],
+    [
+      '{"response":{"id":"a","created_at":5,"completed_at":6}}',
+      '{"response":{"id":"a","created_at":7,"completed_at":8}}',
+    ],
+    ['{"x":[{"a":"\\\\"}],"created":1}', '{"x":[{"a":"\\\\"}],"created":9}'],
+  ])('of %s the time is no part', (recorded, replayed) => {
+    expect(compareAnswers(body(recorded), body(replayed))).toEqual([]);
+    expect(compareAnswers(stream(recorded), stream(replayed))).toEqual([]);
+  });
+
+  test.each([
+    ['deeper', '{"top_logprobs":[{"created":7}]}', '{"top_logprobs":[{"created":0}]}'],
+    ['of another object', '{"output":{"created_at":7}}', '{"output":{"created_at":8}}'],
+    ['deeper in a response', '{"response":{"x":{"created_at":7}}}', '{"response":{"x":{"created_at":8}}}'],
+    ['of a response, which has another name', '{"response":{"created":7}}', '{"response":{"created":8}}'],
+    ['of an element', '[{"created":7}]', '[{"created":8}]'],
+    ['that is a fraction', '{"created":99.5}', '{"created":1.5}'],
+    ['with an exponent', '{"created":1e5}', '{"created":1e6}'],
+    ['below 0', '{"created":-1}', '{"created":-2}'],
+    ['that is a text', '{"created":"1"}', '{"created":"2"}'],
+    ['whose name is escaped', '{"\\u0063reated":1}', '{"\\u0063reated":2}'],
+    ['that is null', '{"created":1}', '{"created":null}'],
+    ['in what is no JSON', '{"created":1', '{"created":2'],
+    ['that comes twice', '{"created":1,"created":1}', '{"created":1}'],
+    ['with other space', '{"created":1}', '{"created": 1}'],
+  ])('a time %s is compared', (_name, recorded, replayed) => {
+    expect(compareAnswers(body(recorded), body(replayed))).not.toEqual([]);
+    expect(compareAnswers(stream(recorded), stream(replayed))).not.toEqual([]);
   });
 
   test('text that looks like the time is text', () => {
@@ -113,6 +148,31 @@ describe('streams', () => {
     expect(compareAnswers(stream(a, b, c, '[DONE]'), stream(a, c, b, '[DONE]'))).toEqual([]);
   });
 
+  test('the usage and the end come behind the choices', () => {
+    const [a, b, usage] = [chunk(0, 'a'), chunk(1, 'b'), '{"created":5,"choices":[],"usage":{"total":2}}'];
+    const right = stream(a, b, usage, '[DONE]');
+    expect(compareAnswers(right, stream(b, a, usage, '[DONE]'))).toEqual([]);
+    expect(compareAnswers(right, stream(usage, '[DONE]', a, b))).toEqual([
+      {
+        where: 'chunk 0',
+        recorded: 'behind 2 chunks of choices',
+        replayed: 'behind 0 chunks of choices',
+        position: { unit: 'chunk', index: 0 },
+        differing: 2,
+        total: 2,
+      },
+    ]);
+    expect(compareAnswers(right, stream(a, usage, b, '[DONE]'))).toMatchObject([{ differing: 1, total: 2 }]);
+  });
+
+  test('an empty chunk more is a difference', () => {
+    const found = compareAnswers(stream('', '[DONE]'), stream('[DONE]'));
+    expect(found).toMatchObject([{ where: 'chunk 0', differing: 2 }]);
+    expect(compareAnswers(stream('[DONE]', ''), stream('[DONE]'))).toMatchObject([
+      { where: 'chunk 1', recorded: '""', replayed: '(nothing)' },
+    ]);
+  });
+
   test('the first other chunk of a choice is told', () => {
     const found = compareAnswers(stream(chunk(0, 'a'), chunk(0, 'b')), stream(chunk(0, 'a'), chunk(0, 'x')));
     expect(found).toMatchObject([
@@ -150,11 +210,39 @@ describe('manifests', () => {
     ]);
   });
 
+  const digestWith = (...changes: readonly (readonly [string, string])[]): Uint8Array =>
+    manifestDigest(encodeManifest({ ...manifest, options: new Map([...manifest.options, ...changes]) }));
+
   test('the number of threads is found in the digest, and nothing else is', () => {
-    const options = new Map([['intra_op_threads', '48']]);
-    const digest = manifestDigest(encodeManifest({ ...manifest, options }));
-    expect(threadsOf(manifest, digest)).toBe(48);
-    expect(threadsOf({ ...manifest, files: [] }, digest)).toBeUndefined();
+    const digest = digestWith(['intra_op_threads', '48']);
+    expect(settingsOf(manifest, digest)).toEqual({ threads: 48, sequences: undefined });
+    expect(settingsOf(manifest, digest, { threads: 2 })).toBeUndefined();
+    expect(settingsOf({ ...manifest, files: [] }, digest)).toBeUndefined();
+  });
+
+  test('the rows of a step are found in the digest, with the threads where they are usual', () => {
+    const rows = { ...manifest, options: new Map([...manifest.options, ['decoder_batching', 'rows-of-16']]) };
+    const odd = digestWith(['decoder_batching', 'rows-of-37']);
+    expect(settingsOf(rows, odd)).toEqual({ threads: 2, sequences: 37 });
+    expect(settingsOf(rows, odd, { sequences: 16 })).toBeUndefined();
+    const both = digestWith(['decoder_batching', 'rows-of-32'], ['intra_op_threads', '96']);
+    expect(settingsOf(rows, both)).toEqual({ threads: 96, sequences: 32 });
+    // Whether rows may share a step at all is what the model does here, and no setting.
+    expect(settingsOf(manifest, odd)).toBeUndefined();
+  });
+});
+
+describe('the engine of a replay', () => {
+  const source = { id: 'm', root: '/models', files: [] } as unknown as ModelSource;
+  const claims = { providers: ['CPUExecutionProvider'] };
+
+  test('has the sequences and rows of the service', () => {
+    const options = recordedOptions(claims, source, { models: '/models', sequences: 32, batchRows: 8 });
+    expect(options).toMatchObject({ provider: 'cpu', tuning: { sequences: 32, tensorRows: 8 } });
+  });
+
+  test('has those by default where none are given', () => {
+    expect(recordedOptions(claims, source, { models: '/models' }).tuning).toEqual({});
   });
 });
 

@@ -113,8 +113,14 @@ describe('an answer of the same model', () => {
     expect(result).toMatchObject({ equal: true, answerEqual: true, model: { equal: true } });
   });
 
-  test('is equal at another time', async () => {
-    const recorded = await record(await service(), '/v1/completions', DRAWN);
+  const RESPONSE = { model: GPT, input: 'Call me', max_output_tokens: 8, temperature: 0.9 };
+  test.each([
+    ['a completion', '/v1/completions', DRAWN],
+    ['a stream of completions', '/v1/completions', { ...DRAWN, n: 2, stream: true }],
+    ['a response', '/v1/responses', RESPONSE],
+    ['a stream of a response', '/v1/responses', { ...RESPONSE, stream: true }],
+  ])('is equal at another time: %s', async (_name, path, body) => {
+    const recorded = await record(await service(), path, body);
     await new Promise((resolve) => setTimeout(resolve, 1100));
     expect(await replay(recorded, fresh)).toMatchObject({ equal: true });
   });
@@ -160,6 +166,52 @@ describe('another seed', () => {
     const { equal, answerEqual, differences } = await replay(recorded, fresh);
     expect([equal, answerEqual]).toEqual([false, true]);
     expect(differences).toEqual([{ where: 'receipt: parameter seed', recorded: '"6"', replayed: '"5"' }]);
+  });
+});
+
+describe('a service whose tensor requests share runs', () => {
+  const inputs = [
+    { name: 'input_ids', shape: [2, 2], datatype: 'INT64', data: [5, 6, 7, 8] },
+    { name: 'attention_mask', shape: [2, 2], datatype: 'INT64', data: [1, 1, 1, 1] },
+  ];
+  let sharing: Engine;
+  beforeAll(async () => {
+    sharing = await startTestEngine(store, { tuning: { tensorRows: 8 } });
+  }, 60_000);
+  afterAll(() => sharing.close());
+
+  /** What the receipt says of the run, changed where a test says so. */
+  async function recorded(rows?: string): Promise<Recorded> {
+    const server = await startTestService({}, { engine: sharing });
+    const made = await record(server, `/v2/models/${GLOVE}/infer`, { inputs });
+    expect(made.claims.parameters.get('batch_rows')).toBe('2');
+    if (rows === undefined) return made;
+    const parameters = new Map(made.claims.parameters).set('batch_rows', rows);
+    return { ...made, claims: { ...made.claims, parameters } };
+  }
+
+  test('is replayed by an engine whose requests do not', async () => {
+    const result = await replay(await recorded(), fresh);
+    expect(result).toMatchObject({ equal: true, differences: [], sharedRun: undefined });
+    expect(await replay(await recorded(), sharing)).toMatchObject({ equal: true, differences: [] });
+  });
+
+  test('has its company told, and the answer is compared', async () => {
+    const result = await replay(await recorded('6'), fresh);
+    expect(result).toMatchObject({ equal: true, differences: [], sharedRun: { rows: 6, own: 2 } });
+  });
+
+  test.each(['1', '0', 'many'])('cannot have answered two rows in %s', async (rows) => {
+    const { equal, differences } = await replay(await recorded(rows), fresh);
+    expect(equal).toBe(false);
+    expect(differences).toMatchObject([{ where: 'receipt: parameter batch_rows', recorded: `"${rows}"` }]);
+  });
+
+  test('has none for embeddings', async () => {
+    const made = await record(await service(), '/v1/embeddings', { model: GLOVE, input: 'x' });
+    const parameters = new Map(made.claims.parameters).set('batch_rows', '4');
+    const { equal } = await replay({ ...made, claims: { ...made.claims, parameters } }, fresh);
+    expect(equal).toBe(false);
   });
 });
 
