@@ -65,11 +65,11 @@ function withMessage(
 ): Action {
   return async (context) => {
     const tenant = service.gate.tenantOf(context.headed);
-    service.admission.enter();
+    service.admission.enter(tenant);
     try {
       return await answer(await readMessage(context), tenant, context);
     } finally {
-      service.admission.leave();
+      service.admission.leave(tenant);
     }
   };
 }

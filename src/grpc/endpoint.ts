@@ -1,7 +1,7 @@
 import type { Metadata, sendUnaryData } from '@grpc/grpc-js';
 import { type Facts, finish, nextRequestId } from '../http/endpoint.ts';
 import { ServiceError, toServiceError } from '../http/errors.ts';
-import { Lifetime } from '../http/lifetime.ts';
+import { type Carrier, Lifetime } from '../http/lifetime.ts';
 import { stackFrames } from '../http/logging.ts';
 import type { Headed } from '../http/request.ts';
 import type { Service } from '../http/service.ts';
@@ -21,8 +21,11 @@ export type Action = (context: Context) => Promise<Uint8Array | undefined> | Uin
 
 export type Handler = (call: GrpcCall, respond: sendUnaryData<Buffer>) => void;
 
-/** The deadline of a call passes here and in grpc-js, whose timer may run this much early (ms). */
-const DEADLINE_SLACK = 10;
+/**
+ * How much before the client's deadline the work ends (ms), or half of the time where there is less: after the
+ * deadline nothing is sent any more, neither by grpc-js nor by us.
+ */
+const DEADLINE_MARGIN = 50;
 
 /** The frame of every call: request id, lifetime, refusals, metrics and log. */
 export function grpcEndpoint(service: Service, route: string, action: Action): Handler {
@@ -45,9 +48,9 @@ async function handle(
   service.lifetimes.add(lifetime);
   try {
     const answer = await action({ call, headed: headOf(call.metadata), reply, lifetime, facts });
-    if (answer) reply.send({ status: 200, contentType: '' }, answer);
+    if (answer) await reply.send({ status: 200, contentType: '' }, answer);
   } catch (error) {
-    refuse(service, { reply, lifetime, facts }, error);
+    await refuse(service, { reply, lifetime, facts }, error);
   } finally {
     lifetime.end();
     service.lifetimes.delete(lifetime);
@@ -57,24 +60,15 @@ async function handle(
 
 /** Until the client goes, its deadline or ours passes, or the service stops. */
 function startLifetime(call: GrpcCall, reply: GrpcReply, timeoutMs: number): Lifetime {
-  const deadline = Number(call.getDeadline());
-  const lifetime: Lifetime = new Lifetime(
-    {
-      get writableFinished() {
-        return reply.status !== undefined;
-      },
-      // grpc-js says `cancelled` at the end of every call.
-      once: (_event, listener) =>
-        call.once('cancelled', () => {
-          if (reply.status === undefined && Date.now() >= deadline - DEADLINE_SLACK) {
-            lifetime.abort('deadline');
-          }
-          listener();
-        }),
+  const left = Number(call.getDeadline()) - Date.now();
+  const carrier: Carrier = {
+    get writableFinished() {
+      return reply.status !== undefined;
     },
-    timeoutMs,
-  );
-  return lifetime;
+    // grpc-js says `cancelled` at the end of every call, also where its own timer ended it.
+    once: (_event, listener) => call.once('cancelled', listener),
+  };
+  return new Lifetime(carrier, Math.min(timeoutMs, left - Math.min(DEADLINE_MARGIN, left / 2)));
 }
 
 /** The metadata by which a request is known, as the headers of HTTP. What is given twice differs from each. */
@@ -85,17 +79,17 @@ function headOf(metadata: Metadata): Headed {
 }
 
 /** Answers an error that no receipt covers. */
-function refuse(
+async function refuse(
   { log }: Service,
   { reply, lifetime, facts }: Pick<Context, 'reply' | 'lifetime' | 'facts'>,
   error: unknown,
-): void {
+): Promise<void> {
   const failure = lifetime.failure ?? toServiceError(error);
   facts.code = failure.code;
   if (failure.code === 'INTERNAL') {
     log.error('a request failed unexpectedly', { requestId: facts.requestId, frames: stackFrames(error) });
   }
-  if (reply.status === undefined && !lifetime.gone) reply.refuse(failure);
+  if (reply.status === undefined && !lifetime.gone) await reply.refuse(failure);
 }
 
 /** The one message of a call, exactly as it came. The lifetime ends the wait: slow senders hold no place. */

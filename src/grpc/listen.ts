@@ -10,14 +10,20 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { maxConnections } from '../http/listen.ts';
 import type { Service } from '../http/service.ts';
 import { actionsOf } from './calls.ts';
 import { CALLS, SERVICE } from './descriptor.ts';
 import { grpcEndpoint } from './endpoint.ts';
 import { CODE_NAME, LIBRARY_CODES } from './status.ts';
+import { boundServer } from './streams.ts';
 
 /** Calls of one connection at once. */
 const MAX_STREAMS = 128;
+/** Memory of one connection, above which it takes no new calls (MB). Node counts heads and what waits to be sent. */
+const MAX_SESSION_MB = 64;
+/** A connection without calls is closed after this time (ms). */
+const IDLE_MS = 300_000;
 /** A connection that does not answer is closed after these times (ms). */
 const KEEPALIVE_MS = 60_000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
@@ -41,6 +47,8 @@ export async function listenGrpc(service: Service): Promise<GrpcListening | unde
   const server = new Server({
     'grpc.max_receive_message_length': limits.bodyBytes,
     'grpc.max_concurrent_streams': MAX_STREAMS,
+    'grpc-node.max_session_memory': MAX_SESSION_MB,
+    'grpc.max_connection_idle_ms': IDLE_MS,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     interceptors: [sayCode],
@@ -50,6 +58,7 @@ export async function listenGrpc(service: Service): Promise<GrpcListening | unde
   for (const call of CALLS) handlers[call] = grpcEndpoint(service, `grpc ${call}`, actions[call]);
   server.addService(DEFINITION, handlers);
   const bound = await bind(server, `${host.includes(':') ? `[${host}]` : host}:${port}`);
+  boundServer(server, { connections: maxConnections(limits), timeoutMs: limits.requestTimeoutMs });
   let stopped: Promise<void> | undefined;
   return { port: bound, stop: (drained) => (stopped ??= stop(service, server, drained)) };
 }

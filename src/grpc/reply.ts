@@ -20,8 +20,13 @@ export class GrpcReply implements Reply {
     this.#requestId = requestId;
   }
 
-  /** The body of a refusal is the text of its status. */
-  send({ status, failure, receipt }: AnswerHead, body: Uint8Array): void {
+  /** The body of a refusal is the text of its status. Done once the answer went out, or the call was ended. */
+  send(head: AnswerHead, body: Uint8Array): Promise<void> {
+    this.#send(head, body);
+    return this.#ended();
+  }
+
+  #send({ status, failure, receipt }: AnswerHead, body: Uint8Array): void {
     this.status = status;
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     if (receipt) this.#call.sendMetadata(receiptMetadata(receipt));
@@ -39,8 +44,18 @@ export class GrpcReply implements Reply {
   }
 
   /** Refuses without a receipt. */
-  refuse(failure: ServiceError): void {
-    this.send({ status: failure.status, contentType: '', failure }, errorBody('grpc', failure));
+  refuse(failure: ServiceError): Promise<void> {
+    return this.send({ status: failure.status, contentType: '', failure }, errorBody('grpc', failure));
+  }
+
+  /** grpc-js says `cancelled` at the end of every call. */
+  #ended(): Promise<void> {
+    if (this.#call.cancelled) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#call.once('cancelled', () => {
+        resolve();
+      });
+    });
   }
 
   begin(): never {

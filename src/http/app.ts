@@ -5,6 +5,7 @@ import { type Action, endpoint, failureHead, json } from './endpoint.ts';
 import { ServiceError } from './errors.ts';
 import { INFERENCE_ROUTES } from './inferenceRoutes.ts';
 import { OPENAPI } from './openapi.ts';
+import { Outgoing } from './outgoing.ts';
 import { PlainReply } from './reply.ts';
 import { attestation, keyset } from './routes/attestation.ts';
 import { livez, readyz } from './routes/health.ts';
@@ -97,5 +98,6 @@ const answerStray: ErrorRequestHandler = (error: unknown, request, response, nex
 
 function sendFailure(request: IncomingMessage, response: ServerResponse, failure: ServiceError): void {
   response.setHeader('x-content-type-options', 'nosniff');
-  new PlainReply(response).send(failureHead(failure), errorBody(dialectOf(request.url ?? ''), failure));
+  const reply = new PlainReply(new Outgoing(response));
+  void reply.send(failureHead(failure), errorBody(dialectOf(request.url ?? ''), failure));
 }

@@ -1,8 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { ServiceError } from './errors.ts';
 
+/** Longest silence while a body is on its way, as for heads: who sends nothing holds no place (ms). */
+const SILENCE_MS = 10_000;
+
 /** The exact bytes of a body: the receipt commits to them. What is too large is read to its end and dropped. */
-export function readBody(request: IncomingMessage, limit: number): Promise<Uint8Array> {
+export function readBody(
+  request: IncomingMessage,
+  limit: number,
+  silenceMs = SILENCE_MS,
+): Promise<Uint8Array> {
   if (request.headers['content-encoding'] !== undefined) {
     throw new ServiceError('CONTENT_ENCODING_UNSUPPORTED', 'the body is encoded');
   }
@@ -10,21 +17,30 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Uint8
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
+    const silence = setTimeout(() => {
+      chunks.length = 0;
+      length = Infinity;
+      reject(new ServiceError('BODY_INCOMPLETE', `nothing more of the body came for ${silenceMs} ms`));
+    }, silenceMs);
     const onData = (chunk: Buffer): void => {
+      silence.refresh();
       length += chunk.length;
       if (length <= limit) chunks.push(chunk);
       else {
         // Still read, without being kept: closing now would lose the answer on its way.
         chunks.length = 0;
+        clearTimeout(silence);
         reject(tooLarge(limit));
       }
     };
     request.on('data', onData);
     request.once('end', () => {
+      clearTimeout(silence);
       if (length > limit) return;
       resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length));
     });
     request.once('error', () => {
+      clearTimeout(silence);
       reject(new ServiceError('BODY_INCOMPLETE', 'the body ended before its end'));
     });
   });

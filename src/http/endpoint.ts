@@ -4,6 +4,7 @@ import { type Dialect, errorBody } from './dialect.ts';
 import { type ServiceError, toServiceError } from './errors.ts';
 import { Lifetime } from './lifetime.ts';
 import { stackFrames } from './logging.ts';
+import { Outgoing } from './outgoing.ts';
 import { type AnswerHead, PlainReply } from './reply.ts';
 import { KEY_CONFIG_PROBLEM, SealedUnopened } from './sealed.ts';
 import type { Service } from './service.ts';
@@ -12,6 +13,7 @@ import type { Service } from './service.ts';
 export interface Context {
   readonly request: Request;
   readonly response: Response;
+  readonly outgoing: Outgoing;
   readonly reply: PlainReply;
   readonly lifetime: Lifetime;
   readonly facts: Facts;
@@ -65,16 +67,20 @@ async function handle(
 ): Promise<void> {
   const started = performance.now();
   const facts: Facts = { requestId: nextRequestId() };
-  const lifetime = new Lifetime(response, service.config.limits.requestTimeoutMs);
-  const reply = new PlainReply(response);
+  const { requestTimeoutMs } = service.config.limits;
+  const lifetime = new Lifetime(response, requestTimeoutMs);
+  const outgoing = new Outgoing(response, requestTimeoutMs, () => {
+    lifetime.abort('gone');
+  });
+  const reply = new PlainReply(outgoing);
   service.lifetimes.add(lifetime);
   response.setHeader('x-request-id', facts.requestId);
   response.setHeader('x-content-type-options', 'nosniff');
   try {
-    const answer = await action({ request, response, reply, lifetime, facts });
-    if (answer) reply.send(answer, answer.body);
+    const answer = await action({ request, response, outgoing, reply, lifetime, facts });
+    if (answer) await reply.send(answer, answer.body);
   } catch (error) {
-    answerFailure(service, { reply, response, dialect, facts }, error);
+    await answerFailure(service, { reply, response, dialect, facts }, error);
   } finally {
     lifetime.end();
     service.lifetimes.delete(lifetime);
@@ -90,10 +96,14 @@ interface Failing {
 }
 
 /** Answers an error that no receipt covers. */
-function answerFailure({ log }: Service, { reply, response, dialect, facts }: Failing, error: unknown): void {
+async function answerFailure(
+  { log }: Service,
+  { reply, response, dialect, facts }: Failing,
+  error: unknown,
+): Promise<void> {
   if (error instanceof SealedUnopened) {
     facts.code = 'SEALED_UNOPENED';
-    if (!response.destroyed) reply.send(KEY_CONFIG_PROBLEM, KEY_CONFIG_PROBLEM.body);
+    if (!response.destroyed) await reply.send(KEY_CONFIG_PROBLEM, KEY_CONFIG_PROBLEM.body);
     return;
   }
   const failure = toServiceError(error);
@@ -101,8 +111,13 @@ function answerFailure({ log }: Service, { reply, response, dialect, facts }: Fa
   if (failure.code === 'INTERNAL') {
     log.error('a request failed unexpectedly', { requestId: facts.requestId, frames: stackFrames(error) });
   }
-  if (response.headersSent) response.destroy();
-  else if (!response.destroyed) reply.send(failureHead(failure), errorBody(dialect, failure));
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  // What is left of the body would be read as the next request, or waited for.
+  if (failure.code === 'BODY_INCOMPLETE') response.setHeader('connection', 'close');
+  if (!response.destroyed) await reply.send(failureHead(failure), errorBody(dialect, failure));
 }
 
 /** The head of an error without a receipt. */

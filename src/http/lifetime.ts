@@ -47,8 +47,9 @@ export class Lifetime {
     }
   }
 
+  /** The first cause holds, but a client that went away gets nothing, whatever came before. */
   abort(cause: Cause): void {
-    if (this.#cause !== undefined) return;
+    if (this.#cause !== undefined && cause !== 'gone') return;
     this.#cause = cause;
     this.#controller.abort();
   }

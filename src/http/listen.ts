@@ -2,6 +2,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApp } from './app.ts';
+import type { Config } from '../config/schema.ts';
 import type { Service } from './service.ts';
 
 /** Longest time for the head of a request: slow senders hold no connection. */
@@ -10,6 +11,8 @@ const KEEP_ALIVE_MS = 65_000;
 /** How often slow senders are looked for. */
 const CHECK_MS = 2_000;
 const MAX_HEADERS = 100;
+/** Connections beyond the places: those that are idle, and those that ask for what needs no place. */
+const SPARE_CONNECTIONS = 4096;
 /** How often a stop looks whether requests are still in flight. */
 const DRAIN_STEP_MS = 20;
 
@@ -18,6 +21,11 @@ export interface Listening {
   readonly port: number;
   /** Lets nobody in any more, waits for requests in flight up to the timeout, then ends them. */
   readonly drain: (timeoutMs: number) => Promise<void>;
+}
+
+/** Most connections of one door; more are closed at once. */
+export function maxConnections({ concurrency, queue }: Config['limits']): number {
+  return SPARE_CONNECTIONS + concurrency + queue;
 }
 
 export async function listen(service: Service): Promise<Listening> {
@@ -37,6 +45,7 @@ export async function listen(service: Service): Promise<Listening> {
     },
   );
   server.maxHeadersCount = MAX_HEADERS;
+  server.maxConnections = maxConnections(limits);
   server.on('clientError', answerClientError);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

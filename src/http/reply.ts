@@ -1,5 +1,6 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { ServiceError } from './errors.ts';
+import type { Outgoing } from './outgoing.ts';
 import { JSON_LENGTH_HEADER } from './tensorFraming.ts';
 
 /** The receipt of an answer, as the client is told of it. */
@@ -29,7 +30,7 @@ export interface AnswerHead {
 /** Where an answer goes: openly, or under the client's seal. */
 export interface Reply {
   readonly status: number | undefined;
-  /** A whole answer. */
+  /** A whole answer. Done once it went out, or its reader was given up: until then its request has its place. */
   send(head: AnswerHead, body: Uint8Array): void | Promise<void>;
   /** The beginning of a stream. */
   begin(head: AnswerHead): void;
@@ -40,18 +41,18 @@ export interface Reply {
 
 /** Answers openly. */
 export class PlainReply implements Reply {
-  readonly #response: ServerResponse;
+  readonly #outgoing: Outgoing;
   status: number | undefined;
 
-  constructor(response: ServerResponse) {
-    this.#response = response;
+  constructor(outgoing: Outgoing) {
+    this.#outgoing = outgoing;
   }
 
-  send(head: AnswerHead, body: Uint8Array): void {
+  send(head: AnswerHead, body: Uint8Array): void | Promise<void> {
     const headers = headersOf(head);
     headers['content-length'] = body.length;
     this.#writeHead(head.status, headers);
-    this.#response.end(body);
+    return this.#outgoing.end(body);
   }
 
   begin(head: AnswerHead): void {
@@ -61,16 +62,16 @@ export class PlainReply implements Reply {
   }
 
   write(event: Uint8Array): void {
-    this.#response.write(event);
+    this.#outgoing.write(event);
   }
 
-  end(): void {
-    this.#response.end();
+  end(): void | Promise<void> {
+    return this.#outgoing.end();
   }
 
   #writeHead(status: number, headers: OutgoingHttpHeaders): void {
     this.status = status;
-    this.#response.writeHead(status, headers);
+    this.#outgoing.response.writeHead(status, headers);
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import {
   ENCAPSULATED_KEY_HEADER,
   type FrameSealer,
@@ -15,6 +15,7 @@ import {
 } from '../../attestation/channel/sealed.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ServiceError } from './errors.ts';
+import type { Outgoing } from './outgoing.ts';
 import type { ReplayGuard } from './replayGuard.ts';
 import type { AnswerHead, Reply } from './reply.ts';
 import { framedType } from './tensorFraming.ts';
@@ -62,7 +63,7 @@ export async function unseal(
   { key, guard }: Unsealer,
   outer: IncomingMessage & { readonly originalUrl: string },
   body: Uint8Array,
-  response: ServerResponse,
+  outgoing: Outgoing,
 ): Promise<Unsealed> {
   const enc = encapsulatedKey(outer);
   guard.requireNew(enc);
@@ -76,7 +77,7 @@ export async function unseal(
     );
   }
   const nonce = randomBytes(32);
-  return { request, reply: new SealedReply(response, nonce, await opened.sealer(nonce)) };
+  return { request, reply: new SealedReply(outgoing, nonce, await opened.sealer(nonce)) };
 }
 
 function encapsulatedKey({ headers }: IncomingMessage): Uint8Array {
@@ -108,14 +109,14 @@ function parseInner(plaintext: Uint8Array): SealedRequest {
 
 /** Seals the answer frame by frame: status, type, receipt id and key travel inside. */
 class SealedReply implements Reply {
-  readonly #response: ServerResponse;
+  readonly #outgoing: Outgoing;
   readonly #sealer: FrameSealer;
   readonly #nonce: Uint8Array;
   #sent: Promise<void> = Promise.resolve();
   status: number | undefined;
 
-  constructor(response: ServerResponse, nonce: Uint8Array, sealer: FrameSealer) {
-    this.#response = response;
+  constructor(outgoing: Outgoing, nonce: Uint8Array, sealer: FrameSealer) {
+    this.#outgoing = outgoing;
     this.#nonce = nonce;
     this.#sealer = sealer;
   }
@@ -128,7 +129,7 @@ class SealedReply implements Reply {
 
   begin({ status, contentType, jsonLength, receipt, retryAfter }: AnswerHead): void {
     this.status = status;
-    this.#response.writeHead(200, {
+    this.#outgoing.response.writeHead(200, {
       'content-type': SEALED_CONTENT_TYPE,
       'cache-control': 'no-store',
       [RESPONSE_NONCE_HEADER]: Buffer.from(this.#nonce).toString('hex'),
@@ -157,12 +158,12 @@ class SealedReply implements Reply {
   #frame(content: Uint8Array, final: boolean): void {
     const sealed = this.#sealer.seal(content, final);
     this.#sent = this.#sent.then(async () => {
-      this.#response.write(await sealed);
+      this.#outgoing.write(await sealed);
     });
   }
 
   async #finish(): Promise<void> {
     await this.#sent;
-    this.#response.end();
+    await this.#outgoing.end();
   }
 }

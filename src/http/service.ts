@@ -47,7 +47,8 @@ export interface Service extends ServiceParts {
 
 export function createService(parts: ServiceParts): Service {
   const { config, engine, vouching, log, now } = parts;
-  const admission = new Admission(config.limits.concurrency, config.limits.queue);
+  const { concurrency, queue } = config.limits;
+  const admission = new Admission(concurrency, queue, config.keys.apiKeys.length);
   const metrics = new Metrics({ engine, vouching, admission, now });
   const vouched = new Vouched({
     engine,

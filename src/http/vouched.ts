@@ -9,7 +9,7 @@ import type { Engine } from '../engine/engine.ts';
 import { pinEngine } from '../engine/pinned.ts';
 import type { Admission } from './admission.ts';
 import { errorBody, errorValue } from './dialect.ts';
-import { COMPLETE, type Ending, endingOf, type ServiceError, toServiceError } from './errors.ts';
+import { COMPLETE, type Ending, endingOf, ServiceError, toServiceError } from './errors.ts';
 import { type Chunk, EventStream } from './eventStream.ts';
 import type { Call, InferenceRoute, Named } from './inference.ts';
 import { type Lifetime, untilAborted } from './lifetime.ts';
@@ -155,6 +155,8 @@ export class Vouched {
   async #run({ route, call, lifetime }: Exchange): Promise<Result> {
     try {
       const answer = await route.answer(call);
+      // The work may end without having heard of it. What is not sent is not committed to.
+      if (lifetime.gone) throw new ServiceError('CANCELLED', 'the client went away');
       if (answer === undefined || answer instanceof Uint8Array) {
         return { ending: COMPLETE, body: answer, failure: undefined };
       }

@@ -18,7 +18,7 @@ const SEAL_BYTES = 64 * 1024;
 export function inferenceEndpoint(service: Service, name: string, route: InferenceRoute): RequestHandler {
   return endpoint(service, { route: name, dialect: route.dialect }, async (context) => {
     const tenant = service.gate.tenantOf(context.request);
-    service.admission.enter();
+    service.admission.enter(tenant);
     try {
       if (mediaType(context.request.headers['content-type']) === SEALED_CONTENT_TYPE) {
         await serveSealed(service, route, context, tenant);
@@ -26,7 +26,7 @@ export function inferenceEndpoint(service: Service, name: string, route: Inferen
         await servePlain(service, route, context, tenant);
       }
     } finally {
-      service.admission.leave();
+      service.admission.leave(tenant);
     }
     return undefined;
   });
@@ -61,9 +61,9 @@ async function serveSealed(
   context: Context,
   tenant: string | undefined,
 ): Promise<void> {
-  const { request, response, facts } = context;
+  const { request, response, outgoing, facts } = context;
   const body = await readBody(request, service.config.limits.bodyBytes + SEAL_BYTES);
-  const { request: inner, reply } = await unseal(service.unsealer, request, body, response);
+  const { request: inner, reply } = await unseal(service.unsealer, request, body, outgoing);
   try {
     const jsonLength = framingOf(route, inner.contentType, undefined);
     await serve(service, route, context, reply, {

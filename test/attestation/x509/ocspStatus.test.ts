@@ -45,7 +45,12 @@ describe('window', () => {
     ['after its last instant', NOW + HOUR + 1, 0, 'COLLATERAL_EXPIRED'],
     ['at the tolerance before', NOW - HOUR - PROPERTY_TIMEOUT, PROPERTY_TIMEOUT, 'good'],
     ['at the tolerance after', NOW + HOUR + PROPERTY_TIMEOUT, PROPERTY_TIMEOUT, 'good'],
-    ['beyond the tolerance before', NOW - HOUR - PROPERTY_TIMEOUT - 1, PROPERTY_TIMEOUT, 'COLLATERAL_NOT_YET_VALID'],
+    [
+      'beyond the tolerance before',
+      NOW - HOUR - PROPERTY_TIMEOUT - 1,
+      PROPERTY_TIMEOUT,
+      'COLLATERAL_NOT_YET_VALID',
+    ],
     ['beyond the tolerance after', NOW + HOUR + PROPERTY_TIMEOUT + 1, PROPERTY_TIMEOUT, 'COLLATERAL_EXPIRED'],
   ])('%s', async (_, now, tolerance, outcome) => {
     expect(await lookUp([stating(window)], { now, tolerance })).toBe(outcome);

@@ -243,6 +243,32 @@ describe('after admission every outcome has a receipt', () => {
     await until(() => service.service.admission.inside === 0);
   });
 
+  test('of the deadline of the client the client hears from us, with a receipt', async () => {
+    const service = await startGrpc();
+    service.engine.held = true;
+    const request = encode('ModelInferRequest', REQUEST);
+    const answer = await service.call('ModelInfer', request, { options: { deadline: Date.now() + 1000 } });
+    expect([answer.code, named(answer.trailing, 'vouchsafe-code')]).toEqual([
+      'DEADLINE_EXCEEDED',
+      'DEADLINE_EXCEEDED',
+    ]);
+    const claims = await receiptOf(service, answer, request, Buffer.from(answer.details));
+    expect(claims).toMatchObject({ outcome: 'error', reason: 'DEADLINE_EXCEEDED' });
+  });
+
+  test('work that passes the deadline of the client has a receipt of no bytes', async () => {
+    const service = await startGrpc();
+    service.engine.infer = async (_model, inputs) => {
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      return inputs;
+    };
+    const answer = await service.infer(REQUEST, { options: { deadline: Date.now() + 300 } });
+    expect([answer.code, answer.initial.get('vouchsafe-receipt-id')]).toEqual(['DEADLINE_EXCEEDED', []]);
+    await until(() => issuedClaims(service).length === 1);
+    expect(issuedClaims(service)[0]).toMatchObject({ outcome: 'aborted', reason: 'CANCELLED' });
+    await until(() => service.service.admission.inside === 0);
+  });
+
   test('our own deadline ends it, too, with a receipt that the client gets', async () => {
     const service = await startGrpc({ limits: { requestTimeoutMs: 150 } });
     service.engine.held = true;
