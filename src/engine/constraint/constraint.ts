@@ -1,8 +1,10 @@
 import { EngineError } from '../engine.ts';
 import { GrammarBuilder, type Node } from './grammar.ts';
-import { Machine, type State } from './machine.ts';
+import type { Machine } from './machine.ts';
+import { Masks, RunWork } from './masks.ts';
 import { SchemaCompiler } from './schema.ts';
 import { named } from './schemaLeaves.ts';
+import type { State } from './stack.ts';
 import type { ConstraintSpec, ToolSpec } from './spec.ts';
 import { callNode, toolCallsNode } from './toolCalls.ts';
 import type { Vocabulary } from './vocabulary.ts';
@@ -17,29 +19,40 @@ export interface TokenConstraint {
   readonly complete: boolean;
 }
 
-/** Masks that are kept of one specification: one bit for each token. */
-const MAX_MASKS = 256;
-/** Specifications whose automata are kept for one vocabulary. */
-const MAX_KEPT = 16;
+/** Requesters whose automata are kept for one vocabulary, and specifications that are kept for each. */
+const MAX_SCOPES = 16;
+const MAX_KEPT = 4;
 
-/** Compiles what is asked for, for one generation. Throws `EngineError` INVALID_INPUT where it cannot be enforced. */
+/**
+ * Compiles what is asked for, for one generation. Throws `EngineError` INVALID_INPUT where it cannot be enforced. Only
+ * requests of the same scope share an automaton and masks: time would tell others that a schema was used before.
+ */
 export function compileConstraint(
   spec: ConstraintSpec,
   vocabulary: Vocabulary,
   endTokens: ReadonlySet<number>,
+  scope = '',
 ): TokenConstraint {
-  const kept = KEPT.get(vocabulary) ?? new Map<string, Masks>();
-  KEPT.set(vocabulary, kept);
+  const scopes = KEPT.get(vocabulary) ?? new Map<string, Map<string, Masks>>();
+  KEPT.set(vocabulary, scopes);
+  const kept = scopes.get(scope) ?? new Map<string, Masks>();
   const key = JSON.stringify(spec);
-  const masks = kept.get(key) ?? new Masks(new Machine(compileGrammar(spec)), vocabulary);
-  kept.delete(key);
-  kept.set(key, masks);
-  for (const oldest of [...kept.keys()].slice(0, -MAX_KEPT)) kept.delete(oldest);
+  const masks = kept.get(key) ?? new Masks(compileGrammar(spec), vocabulary);
+  keepLatest(kept, key, masks, MAX_KEPT);
+  keepLatest(scopes, scope, kept, MAX_SCOPES);
   return new ActiveConstraint(masks, endTokens);
 }
 
-/** Several answers to one request, and requests that repeat a schema, share automaton and masks. */
-const KEPT = new WeakMap<Vocabulary, Map<string, Masks>>();
+/** Of each scope, by what was asked for. */
+const KEPT = new WeakMap<Vocabulary, Map<string, Map<string, Masks>>>();
+
+/** Makes this the latest of a map, and drops the oldest one where there are too many. */
+function keepLatest<T>(map: Map<string, T>, key: string, value: T, most: number): void {
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > most && oldest !== undefined) map.delete(oldest);
+}
 
 /** The grammar of what is asked for. Throws `SchemaError`. */
 export function compileGrammar(spec: ConstraintSpec, grammar = new GrammarBuilder()): Node {
@@ -80,70 +93,19 @@ export class SchemaCheck {
   }
 }
 
-/** The tokens that may follow each state, one bit for each. */
-class Masks {
-  readonly machine: Machine;
-  readonly vocabulary: Vocabulary;
-  readonly #kept = new Map<string, Uint32Array>();
-
-  constructor(machine: Machine, vocabulary: Vocabulary) {
-    this.machine = machine;
-    this.vocabulary = vocabulary;
-  }
-
-  of(state: State): Uint32Array {
-    const key = this.#key(state);
-    const mask = this.#kept.get(key) ?? this.#walk(state);
-    this.#kept.delete(key);
-    this.#kept.set(key, mask);
-    const [oldest] = this.#kept.keys();
-    if (this.#kept.size > MAX_MASKS && oldest !== undefined) this.#kept.delete(oldest);
-    return mask;
-  }
-
-  /** Counts that no single token can use up make no difference. */
-  #key({ cells, accepting }: State): string {
-    const parts = cells.map(({ id, node, parent, phase, count }) => {
-      if (node.kind !== 'text' || phase < 0) return String(id);
-      const needed = Math.min(Math.max(node.least - count, 0), this.vocabulary.longest);
-      const left = Math.min(node.most - count, this.vocabulary.longest);
-      return `${parent?.id ?? 0}t${node.id}:${phase}:${needed}:${left}`;
-    });
-    return parts.join() + (accepting ? '.' : '');
-  }
-
-  #walk(state: State): Uint32Array {
-    const { trie, size, longest } = this.vocabulary;
-    const { byte, depth, skip, first, tokens } = trie;
-    const mask = new Uint32Array(Math.ceil(size / 32));
-    const states = new Array<State>(longest + 1).fill(state);
-    for (let node = 0; node < byte.length;) {
-      const level = depth[node] ?? 0;
-      const next = this.machine.step(states[level - 1] ?? state, byte[node] ?? 0);
-      if (!next) {
-        node = skip[node] ?? byte.length;
-        continue;
-      }
-      states[level] = next;
-      for (let i = first[node] ?? 0; i < (first[node + 1] ?? 0); i++) {
-        const id = tokens[i] ?? 0;
-        mask[id >>> 5] = (mask[id >>> 5] ?? 0) | (1 << (id & 31));
-      }
-      node++;
-    }
-    return mask;
-  }
-}
-
 class ActiveConstraint implements TokenConstraint {
   readonly #masks: Masks;
   readonly #endTokens: ReadonlySet<number>;
+  readonly #work = new RunWork();
+  /** The one that the state is of. */
+  #machine: Machine;
   #state: State;
 
   constructor(masks: Masks, endTokens: ReadonlySet<number>) {
     this.#masks = masks;
     this.#endTokens = endTokens;
-    this.#state = masks.machine.start;
+    this.#machine = masks.machine;
+    this.#state = this.#machine.start;
   }
 
   get complete(): boolean {
@@ -151,12 +113,19 @@ class ActiveConstraint implements TokenConstraint {
   }
 
   mask(logits: Float32Array): void {
-    const mask = this.#masks.of(this.#state);
-    const ends = this.#state.accepting ? this.#endLogits(logits) : [];
+    this.#begin();
+    const mask = this.#masks.of(this.#state, this.#work);
+    const ends = this.#endLogits(logits);
     let allowed = ends.length;
     for (let id = 0; id < logits.length; id++) {
       if (((mask[id >>> 5] ?? 0) >>> (id & 31)) & 1) allowed++;
       else logits[id] = -Infinity;
+    }
+    for (const id of this.#endTokens) {
+      if (id >= logits.length) continue;
+      // One that has bytes is not to be written as text.
+      if (((mask[id >>> 5] ?? 0) >>> (id & 31)) & 1) allowed--;
+      logits[id] = -Infinity;
     }
     for (const [id, value] of ends) logits[id] = value;
     if (allowed === 0 && !this.complete) {
@@ -168,18 +137,34 @@ class ActiveConstraint implements TokenConstraint {
   }
 
   accept(id: number): void {
-    if (this.#endTokens.has(id) && this.#state.accepting) return;
+    // An end token ends the text even if it has bytes, so it has no other use.
+    if (this.#endTokens.has(id)) {
+      if (this.#state.accepting) return;
+      throw new Error('the constraint does not allow this token');
+    }
     const bytes = this.#masks.vocabulary.bytes.get(id);
     if (!bytes) throw new Error('the constraint does not allow this token');
+    this.#begin();
     let state: State | undefined = this.#state;
     for (const byte of bytes) {
-      state = this.#masks.machine.step(state, byte);
+      state = this.#machine.step(state, byte, this.#work);
       if (!state) throw new Error('the constraint does not allow this token');
     }
     this.#state = state;
   }
 
+  /** Another generation may have filled the machine. */
+  #begin(): void {
+    this.#work.beginToken();
+    const { machine } = this.#masks;
+    if (machine === this.#machine) return;
+    this.#machine = machine;
+    this.#state = machine.adopt(this.#state);
+  }
+
+  /** Where the text may not end there is none that may be chosen. */
   #endLogits(logits: Float32Array): readonly (readonly [number, number])[] {
+    if (!this.#state.accepting) return [];
     return [...this.#endTokens]
       .filter((id) => id < logits.length)
       .map((id) => [id, logits[id] ?? 0] as const);

@@ -11,6 +11,7 @@ export interface Edge {
 /** A deterministic automaton over bytes. State 0 begins; from every state an accepting one can be reached. */
 export interface Dfa {
   readonly accepting: readonly boolean[];
+  /** Of each state in the order of their bytes, none twice. */
   readonly edges: readonly (readonly Edge[])[];
 }
 
@@ -35,10 +36,15 @@ export const NO_EDGES: readonly Edge[] = [];
 
 /** The state after this byte; undefined where there is none. */
 export function follow(dfa: Dfa, state: number, byte: number): number | undefined {
-  for (const { low, high, target } of dfa.edges[state] ?? NO_EDGES) {
-    if (byte >= low && byte <= high) return target;
+  const edges = dfa.edges[state] ?? NO_EDGES;
+  let first = 0;
+  for (let end = edges.length; first < end;) {
+    const middle = (first + end) >>> 1;
+    if ((edges[middle]?.high ?? 0) < byte) first = middle + 1;
+    else end = middle;
   }
-  return undefined;
+  const edge = edges[first];
+  return edge && edge.low <= byte ? edge.target : undefined;
 }
 
 interface NfaState {

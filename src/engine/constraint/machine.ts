@@ -3,46 +3,38 @@ import { follow } from './dfa.ts';
 import {
   type ArrayNode,
   type Leaf,
-  MAX_DEPTH,
   type Node,
   type ObjectNode,
   type Sequence,
   type Text,
 } from './grammar.ts';
+import {
+  add,
+  reached,
+  type Reached,
+  type Cell,
+  fits,
+  isCandidate,
+  isPending,
+  itemOf,
+  leads,
+  mayAddOthers,
+  nearestCount,
+  type State,
+} from './stack.ts';
+import { UNOPENED } from './text.ts';
 
 /**
- * One entry of a stack: a node that is under way, and how far it is. What lies below goes on when it ends. Equal
- * stacks are the same object.
+ * Stacks of one state: two for each of as many tools as there may be. Of more alternatives that begin alike the first
+ * ones are followed.
  */
-export interface Cell {
-  readonly id: number;
-  readonly node: Exclude<Node, { kind: 'choice' }>;
-  readonly parent: Cell | undefined;
-  /** Phase of an object or array, state of a leaf or of a character, index of a sequence. */
-  readonly phase: number;
-  /** Characters, items, or the first property that may come. */
-  readonly count: number;
-  /** Node in the trie of names while a name is written, then the property; -1: another name. */
-  readonly name: number;
-  /** State within a character of a name. */
-  readonly character: number;
-  /** Objects and arrays that are open, this one included. */
-  readonly depth: number;
-}
-
-/** Where a text may stand: more than one stack where alternatives begin alike. */
-export interface State {
-  readonly cells: readonly Cell[];
-  /** The text may end here. */
-  readonly accepting: boolean;
-  /** What follows each byte, as far as it is known; null: nothing. */
-  readonly next: (State | null | undefined)[];
-}
-
-/** Stacks of one state. Of more alternatives that begin alike the first ones are followed. */
 const MAX_CELLS = 256;
-/** States, and stacks, that are kept for use again. */
-const MAX_KEPT = 16_384;
+/** States, and stacks, after which a machine is to be dropped. */
+const MAX_STATES = 1024;
+const MAX_STACKS = 16_384;
+/** What it costs to find the stack after a byte, to enter a node, and to keep a new state, in steps. */
+const STACK_WORK = 32;
+const STATE_WORK = 1024;
 
 const OPEN = 0;
 const FIRST = 1;
@@ -52,8 +44,6 @@ const SPACE = 4;
 const AFTER = 5;
 const COMMA = 6;
 const NEXT = 7;
-/** Before the quote that opens a string. */
-const UNOPENED = -1;
 
 const QUOTE = 0x22;
 const BLANK = 0x20;
@@ -77,46 +67,96 @@ const OBJECT_BYTES: readonly (ReadonlyMap<number, number> | undefined)[] = (() =
   return bytes;
 })();
 
-/** What one step leads to. */
-interface Reached {
-  readonly cells: Map<number, Cell>;
-  accepting: boolean;
-  /** Choices and parents that were entered: a choice of itself ends. */
-  readonly entered: Set<string>;
+/** Takes what a step costs, and refuses where that is too much. */
+export interface Meter {
+  spend(steps: number): void;
 }
 
-/** A pushdown automaton over bytes. Whatever it takes can be completed. */
+/**
+ * A pushdown automaton over bytes. Whatever it takes can be completed. States know what follows them, so that one holds
+ * all: a machine that is full is dropped as a whole, and what goes on is adopted by a new one.
+ */
 export class Machine {
   readonly start: State;
-  #cells = new Map<string, Cell>();
-  #states = new Map<string, State>();
+  readonly #cells = new Map<string, Cell>();
+  readonly #states = new Map<string, State>();
+  readonly #nearest = new Map<Cell, Cell>();
   #lastId = 0;
 
   /** Heights are settled, and the root has a finite one. */
   constructor(root: Node) {
-    const out: Reached = { cells: new Map(), accepting: false, entered: new Set() };
+    const out = reached();
     this.#enter(out, root, undefined);
-    this.start = this.#state(out);
+    this.start = this.#state([...out.cells.values()], out.accepting);
+  }
+
+  get states(): number {
+    return this.#states.size;
+  }
+
+  /** A text of counted characters or items has a state for each, and there is no end of them. */
+  get isFull(): boolean {
+    return this.#states.size > MAX_STATES || this.#cells.size > MAX_STACKS;
   }
 
   /** The state after this byte; undefined where it cannot follow. */
-  step(state: State, byte: number): State | undefined {
+  step(state: State, byte: number, meter: Meter): State | undefined {
     const known = state.next[byte];
     if (known !== undefined) return known ?? undefined;
-    const out: Reached = { cells: new Map(), accepting: false, entered: new Set() };
+    const out = reached();
     for (const cell of state.cells) this.#advance(out, cell, byte);
-    const next = out.cells.size === 0 && !out.accepting ? null : this.#state(out);
-    state.next[byte] = next;
-    return next ?? undefined;
+    const next = this.#settled(out, meter);
+    state.next[byte] = next ?? null;
+    return next;
   }
 
-  #state({ cells, accepting }: Reached): State {
-    const kept = [...cells.values()].slice(0, MAX_CELLS);
-    const key = `${kept.map(({ id }) => id).join()}${accepting ? '.' : ''}`;
+  /** The state after the quote that ends a text; undefined where nothing can follow. */
+  closed({ parent }: Cell, meter: Meter): State | undefined {
+    const out = reached();
+    this.#leave(out, parent);
+    return this.#settled(out, meter);
+  }
+
+  /** One stack by itself. */
+  alone(cell: Cell): State {
+    return this.#state([cell], false);
+  }
+
+  /** The same state, of another machine of the same grammar. */
+  adopt({ cells, accepting }: State): State {
+    const copied = new Map<Cell, Cell>();
+    const own = cells.map((cell) => this.#rebuilt(cell, copied, ({ count }) => count));
+    return this.#state(own, accepting);
+  }
+
+  /** One for all stacks that differ in counts that so many bytes cannot use up. */
+  canonical(cell: Cell, reach: number): Cell {
+    return this.#rebuilt(cell, this.#nearest, (one) => nearestCount(one, reach));
+  }
+
+  #rebuilt(cell: Cell, known: Map<Cell, Cell>, countOf: (cell: Cell) => number): Cell {
+    const found = known.get(cell);
+    if (found) return found;
+    const { node, phase, name, character } = cell;
+    const parent = cell.parent && this.#rebuilt(cell.parent, known, countOf);
+    const rebuilt = this.#cell(node, parent, phase, { count: countOf(cell), name, character });
+    known.set(cell, rebuilt);
+    return rebuilt;
+  }
+
+  #settled({ cells, accepting, seen }: Reached, meter: Meter): State | undefined {
+    const before = this.#states.size;
+    const nothing = cells.size === 0 && !accepting;
+    const state = nothing ? undefined : this.#state([...cells.values()].slice(0, MAX_CELLS), accepting);
+    meter.spend(STACK_WORK * (1 + seen + cells.size) + STATE_WORK * (this.#states.size - before));
+    return state;
+  }
+
+  #state(cells: readonly Cell[], accepting: boolean): State {
+    const key = `${cells.map(({ id }) => id).join()}${accepting ? '.' : ''}`;
     const known = this.#states.get(key);
     if (known) return known;
-    if (this.#states.size >= MAX_KEPT) this.#states = new Map();
-    const state = { cells: kept, accepting, next: new Array<State | null | undefined>(256) };
+    const state = { cells, accepting, next: new Array<State | null | undefined>(256) };
     this.#states.set(key, state);
     return state;
   }
@@ -130,7 +170,6 @@ export class Machine {
     const key = `${parent?.id ?? 0}:${node.id}:${phase}:${count}:${name}:${character}`;
     const known = this.#cells.get(key);
     if (known) return known;
-    if (this.#cells.size >= MAX_KEPT) this.#cells = new Map();
     const depth = (parent?.depth ?? 0) + (node.kind === 'object' || node.kind === 'array' ? 1 : 0);
     const cell = { id: ++this.#lastId, node, parent, phase, count, name, character, depth };
     this.#cells.set(key, cell);
@@ -138,7 +177,8 @@ export class Machine {
   }
 
   #enter(out: Reached, node: Node, parent: Cell | undefined): void {
-    if (!fits(node, parent)) return;
+    out.seen++;
+    if (out.cells.size >= MAX_CELLS || !fits(node, parent)) return;
     switch (node.kind) {
       case 'leaf': {
         this.#settle(out, node, parent, 0);
@@ -190,6 +230,7 @@ export class Machine {
 
   #advance(out: Reached, cell: Cell, byte: number): void {
     const { node } = cell;
+    out.seen++;
     switch (node.kind) {
       case 'leaf': {
         const state = follow(node.dfa, cell.phase, byte);
@@ -278,7 +319,8 @@ export class Machine {
       return;
     }
     const [opens, next] = phase === FIRST ? [QUOTE, NAME] : [COMMA_BYTE, COMMA];
-    if (byte === opens && mayAdd(cell, node)) add(out, this.#cell(node, parent, next, { count }));
+    if (byte === opens && (mayAddOthers(cell, node) || leads(out, cell, node, 0)))
+      add(out, this.#cell(node, parent, next, { count }));
   }
 
   #value(out: Reached, { parent, count, name }: Cell, node: ObjectNode): void {
@@ -302,43 +344,8 @@ export class Machine {
     const state = follow(CANONICAL_CHARACTER, character, byte);
     if (state === undefined) return;
     const next = node.names.children[name]?.get(byte) ?? -1;
-    const leads = node.names.below[next]?.some((property) => isCandidate(cell, node, property)) ?? false;
-    if (!leads && !mayAddOthers(cell, node)) return;
+    if (!mayAddOthers(cell, node) && !leads(out, cell, node, next)) return;
     const within = CANONICAL_CHARACTER.accepting[state] ? 0 : state;
     add(out, this.#cell(node, parent, NAME, { count, name: next, character: within }));
   }
-}
-
-function add({ cells }: Reached, cell: Cell): void {
-  cells.set(cell.id, cell);
-}
-
-/** Whether a text of this node can be completed within the depth that is left. */
-function fits({ height }: Node, parent: Cell | undefined): boolean {
-  return (parent?.depth ?? 0) + height <= MAX_DEPTH;
-}
-
-function itemOf(node: ArrayNode, index: number): Node | undefined {
-  return index < node.most ? (node.first[index] ?? node.rest) : undefined;
-}
-
-/** A required property is still to come. */
-function isPending({ count }: Cell, node: ObjectNode): boolean {
-  return node.nextRequired[count] !== node.properties.length;
-}
-
-function mayAddOthers(cell: Cell, node: ObjectNode): boolean {
-  return !isPending(cell, node) && node.others !== undefined && fits(node.others, cell);
-}
-
-/** A declared property may come that is not before the last one, nor after a required one that is still to come. */
-function isCandidate(cell: Cell, node: ObjectNode, property: number): boolean {
-  const last = node.nextRequired[cell.count] ?? 0;
-  const value = node.properties[property]?.value;
-  return property >= cell.count && property <= last && value !== undefined && fits(value, cell);
-}
-
-function mayAdd(cell: Cell, node: ObjectNode): boolean {
-  const candidates = node.names.below[0] ?? [];
-  return mayAddOthers(cell, node) || candidates.some((property) => isCandidate(cell, node, property));
 }
