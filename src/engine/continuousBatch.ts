@@ -1,3 +1,4 @@
+import { CacheRoom } from './cacheRoom.ts';
 import type { GeneratedToken, Generation } from './engine.ts';
 import { columnsFor } from './decoder/columns.ts';
 import type { Decoder, Prefix, Slab } from './decoder/decoder.ts';
@@ -11,10 +12,6 @@ const PROMPT_TOKENS = 256;
 /** Logits of one run: a piece of a prompt has a row of them for each token. */
 const MAX_PIECE_LOGITS = 0x200_0000;
 
-/** A cache and what a step gives back of it, each with the room to grow that a slab has, and the cache that is copied. */
-const CACHE_COPIES = 3.5;
-/** Of the room, what one tenant may have while others wait. */
-const SHARE = 0.75;
 /** Turns for which others may pass a sequence that has no room; then nobody enters until it has. */
 const MAX_PASSED = 256;
 
@@ -61,11 +58,6 @@ interface Reading {
   pieces: number;
 }
 
-interface Reserved {
-  readonly scope: string;
-  readonly columns: number;
-}
-
 /** A sequence that is computed by itself. */
 interface Lone {
   readonly job: GenerationJob;
@@ -89,16 +81,12 @@ export class ContinuousBatch {
   readonly #groups = new Map<number, Group>();
   readonly #reading = new FairQueue<Reading>();
   #lone: Lone[] = [];
-  /** Sequences under way: whose, and the widest cache that each may come to need. */
-  readonly #reserved = new Map<number, Reserved>();
-
-  #firstScope: string | undefined;
-  /** More than one tenant has asked so far. */
-  #isShared = false;
+  readonly #room: CacheRoom;
 
   constructor(model: LanguageModel, listener: BatchListener) {
     this.#model = model;
     this.#listener = listener;
+    this.#room = new CacheRoom(model.limits, model.context, model.decoder.leastRows);
   }
 
   get isIdle(): boolean {
@@ -107,20 +95,19 @@ export class ContinuousBatch {
   }
 
   submit(job: GenerationJob): void {
-    this.#firstScope ??= job.scope;
-    this.#isShared ||= job.scope !== this.#firstScope;
+    this.#room.seen(job.scope);
     this.#waiting.push(job);
   }
 
   /** Whether so large a sequence can ever be admitted. */
   holds(sequence: Sequence): boolean {
-    return this.#roomFor([this.#columnsOf(sequence)]) <= this.#model.limits.tokens;
+    return this.#room.holds(sequence);
   }
 
   /** Between turns: a run that is under way ends, and nobody hears of it. */
   cancel(id: number): void {
     this.#waiting.remove(id);
-    this.#reserved.delete(id);
+    this.#room.leave(id);
   }
 
   /** One turn. */
@@ -144,29 +131,16 @@ export class ContinuousBatch {
 
   /** Gives everything up after a fault that nobody foresaw. */
   abandon(error: unknown): void {
-    const ids = [...[...this.#waiting.inOrder()].map(({ id }) => id), ...this.#reserved.keys()];
+    const ids = [...[...this.#waiting.inOrder()].map(({ id }) => id), ...this.#room.ids];
     for (const id of ids) this.#waiting.remove(id);
-    this.#reserved.clear();
+    for (const id of ids) this.#room.leave(id);
     this.release();
     for (const id of ids) this.#listener.fail(id, error);
   }
 
-  #columnsOf({ prompt, limit }: Sequence): number {
-    return columnsFor(prompt.length + limit - 1, this.#model.context);
-  }
-
-  /** Tokens that there has to be room for when sequences come to need caches of these widths. */
-  #roomFor(columns: readonly number[]): number {
-    const { leastRows } = this.#model.decoder;
-    const own = columns.reduce((sum, width) => sum + width, 0);
-    // Each width has a group with all its rows; widths grow by half, so all together are less than three of the widest.
-    const groups = leastRows === 1 ? own : Math.max(own, 3 * leastRows * Math.max(0, ...columns));
-    return Math.ceil(CACHE_COPIES * groups);
-  }
-
   /** Drops what was cancelled. */
   #sweep(): void {
-    const gone = (job: GenerationJob): boolean => !this.#reserved.has(job.id);
+    const gone = (job: GenerationJob): boolean => !this.#room.has(job.id);
     for (const reading of [...this.#reading.inOrder()]) {
       if (!gone(reading.job)) continue;
       reading.prefix?.release();
@@ -185,8 +159,9 @@ export class ContinuousBatch {
   /** Admits what fits, one of each tenant at a time. What does not fit lets others pass, but not for ever. */
   #admit(): void {
     for (const job of [...this.#waiting.inOrder()]) {
-      if (this.#reserved.size >= this.#model.limits.sequences) return;
-      if (!this.#mayEnter(job)) {
+      if (this.#room.isFull) return;
+      const othersWait = this.#waiting.scopes.some((scope) => scope !== job.scope);
+      if (!this.#room.mayEnter(job, othersWait)) {
         job.passed = (job.passed ?? 0) + 1;
         if (job.passed > MAX_PASSED) return;
         continue;
@@ -196,26 +171,10 @@ export class ContinuousBatch {
     }
   }
 
-  /** Of several tenants, each leaves a place, and a quarter of the room while others wait. */
-  #mayEnter({ scope, sequence }: GenerationJob): boolean {
-    const { limits } = this.#model;
-    const all = [...this.#reserved.values()];
-    const own = all.filter((reserved) => reserved.scope === scope);
-    if (this.#isShared && limits.sequences > 1 && own.length >= limits.sequences - 1) return false;
-    const columns = this.#columnsOf(sequence);
-    const widths = (list: readonly Reserved[]): readonly number[] => [
-      ...list.map((one) => one.columns),
-      columns,
-    ];
-    if (this.#roomFor(widths(all)) > limits.tokens) return false;
-    const crowded = this.#waiting.scopes.some((other) => other !== scope);
-    return !crowded || own.length === 0 || this.#roomFor(widths(own)) <= SHARE * limits.tokens;
-  }
-
   #begun(job: GenerationJob): void {
     const { id, scope, sequence } = job;
     const { vocabulary } = this.#model.decoder;
-    this.#reserved.set(id, { scope, columns: this.#columnsOf(sequence) });
+    this.#room.enter(job);
     const size = Math.max(1, Math.min(PROMPT_TOKENS, Math.floor(MAX_PIECE_LOGITS / vocabulary)));
     const prompt = cutPrompt(sequence.prompt, size, scope);
     this.#reading.push({ id, scope, job, prompt, prefix: undefined, pieces: 0 });
@@ -373,17 +332,17 @@ export class ContinuousBatch {
 
   /** Chooses a token, and tells; false where the sequence has ended or was cancelled. */
   #take(job: GenerationJob, logits: Float32Array): boolean {
-    if (!this.#reserved.has(job.id)) return false;
+    if (!this.#room.has(job.id)) return false;
     const { token, end } = job.sequence.take(logits);
     if (token) this.#listener.token(job.id, token);
     if (!end) return true;
-    this.#reserved.delete(job.id);
+    this.#room.leave(job.id);
     this.#listener.end(job.id, end);
     return false;
   }
 
   #fail(job: GenerationJob, error: unknown): void {
-    this.#reserved.delete(job.id);
+    this.#room.leave(job.id);
     this.#listener.fail(job.id, error);
   }
 
