@@ -15,7 +15,7 @@ import { type Config, keysRequired } from './config/schema.ts';
 import type { Engine } from './engine/engine.ts';
 import { startEngine } from './engine/host.ts';
 import type { EngineEvent } from './engine/options.ts';
-import { type GrpcListening, listenGrpc } from './grpc/listen.ts';
+import type { GrpcListening } from './grpc/listen.ts';
 import { listen, type Listening } from './http/listen.ts';
 import { createServiceLog } from './http/logging.ts';
 import { createService, type Service } from './http/service.ts';
@@ -72,7 +72,7 @@ export async function startService(config: Config, options: StartOptions = {}): 
     const collector = await chooseCollector(start, options.signs ?? signsOfHardware());
     const engine = await startModels(start, options.childEntry ?? CHILD_ENTRY);
     const service = await assemble(start, collector, engine);
-    const grpc = await listenGrpc(service);
+    const grpc = await openGrpc(service);
     if (grpc) start.undo.push(() => grpc.stop(Promise.resolve()));
     const listening = await listen(service);
     announce(start);
@@ -86,6 +86,13 @@ export async function startService(config: Config, options: StartOptions = {}): 
 /** Closes what was started, last first; what does not close does not keep the rest from it. */
 async function closeAll(undo: Start['undo']): Promise<void> {
   for (const step of undo.splice(0).reverse()) await step().catch(() => undefined);
+}
+
+/** The library of gRPC takes memory: it is loaded where there is a door for it. */
+async function openGrpc(service: Service): Promise<GrpcListening | undefined> {
+  if (service.config.grpc.port === undefined) return undefined;
+  const { listenGrpc } = await import('./grpc/listen.ts');
+  return listenGrpc(service);
 }
 
 /** The engine process runs compiled code, also where this file runs from its source. */
