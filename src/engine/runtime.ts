@@ -32,12 +32,12 @@ export async function identifyRuntime(): Promise<ManifestEngine> {
   }
 }
 
-let native: { readonly library: RuntimeLibrary | undefined } | undefined;
+let native: { readonly interface: RuntimeLibrary | undefined } | undefined;
 
 /** The C interface of the loaded library, one for the process; undefined where it cannot be had. */
 export function nativeLibrary(): RuntimeLibrary | undefined {
-  native ??= { library: openLibrary() };
-  return native.library;
+  native ??= { interface: openLibrary() };
+  return native.interface;
 }
 
 function openLibrary(): RuntimeLibrary | undefined {

@@ -66,3 +66,12 @@ export function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>
   }
   return value as Readonly<Record<string, unknown>>;
 }
+
+/** Names the model as OpenAI's API does: by a member of the body, which is the input. */
+export function nameInBody(
+  { bytes }: ServiceRequest,
+  engine: Engine,
+): Named<Readonly<Record<string, unknown>>> {
+  const input = parseObject(bytes);
+  return { model: requireModel(engine, input['model'], 'model'), input };
+}

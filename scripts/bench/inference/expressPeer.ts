@@ -1,29 +1,13 @@
 // What one would write in an afternoon: express and onnxruntime-node in one process, one run for each request. Argument:
 // the folder of the model. Says its port, then serves.
-import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import express from 'express';
-import { InferenceSession } from 'onnxruntime-node';
-import { readConfig } from '../../../src/models/config.ts';
-import { embedRows, planEmbedding } from '../../../src/engine/embedding.ts';
-import { readSpecs } from '../../../src/engine/session.ts';
-import { TextTokenizer } from '../../../src/engine/tokenizer.ts';
+import { embedRows } from '../../../src/engine/embedding.ts';
 import { answerJson } from './load.ts';
+import { openEncoder } from './openEncoder.ts';
 
 const [folder = ''] = process.argv.slice(2);
-const weights = readFileSync(join(folder, 'model.onnx'));
-const session = await InferenceSession.create(weights, { executionProviders: ['cpu'], logSeverityLevel: 4 });
-const config = readConfig(
-  new Map([
-    ['tokenizer', readFileSync(join(folder, 'tokenizer.json'))],
-    ['tokenizer-config', readFileSync(join(folder, 'tokenizer_config.json'))],
-  ]),
-);
-const specs = readSpecs({ id: 'peer', path: 'model.onnx', weights, external: new Map() }, session);
-const plan = planEmbedding(specs, undefined);
-if (!config.tokenizer || !plan) throw new Error('the model does not embed');
-const tokenizer = new TextTokenizer(config.tokenizer, config.maxTokens);
+const { session, plan, tokenizer } = await openEncoder(folder);
 
 const app = express();
 app.disable('x-powered-by');

@@ -88,7 +88,7 @@ export class NativeDecoder implements Decoder {
     this.form = form;
     this.#logits = logits;
     const graph = (weights: Uint8Array): NativeSession =>
-      new NativeSession(session.library, { weights, external: new Map() }, settings);
+      new NativeSession(session.runtime, { weights, external: new Map() }, settings);
     this.append = graph(appendGraph(form.count, form.elementType));
     this.widen = graph(widenGraph(form.count, form.elementType));
   }

@@ -53,7 +53,7 @@ type Side = 'Input' | 'Output';
 
 /** A session of the runtime's C interface: its tensors may stay where the provider computes. */
 export class NativeSession {
-  readonly library: RuntimeLibrary;
+  readonly runtime: RuntimeLibrary;
   readonly inputs: readonly TensorSpec[];
   /** Outputs that are tensors of a type there is here; others are never computed. */
   readonly outputs: readonly TensorSpec[];
@@ -66,7 +66,7 @@ export class NativeSession {
     files: Pick<SessionFiles, 'weights' | 'external'>,
     settings: SessionSettings,
   ) {
-    this.library = library;
+    this.runtime = library;
     this.#session = createSession(library, files, settings);
     try {
       this.memory = new MemoryPool(library, this.#session, settings);
@@ -79,7 +79,7 @@ export class NativeSession {
   }
 
   bind(): Binding {
-    return new Binding(this.library, this.#session);
+    return new Binding(this.runtime, this.#session);
   }
 
   /** Runs over tensors in the host's memory, as the binding of onnxruntime-node does. Not for text. */
@@ -113,20 +113,20 @@ export class NativeSession {
 
   release(): Promise<void> {
     this.memory.release();
-    this.library.free('ReleaseSession', this.#session);
+    this.runtime.free('ReleaseSession', this.#session);
     return Promise.resolve();
   }
 
   /** Copies a value of the host's memory and frees it. */
   #take(value: Pointer): RuntimeTensor {
-    const info = this.library.make('GetTensorTypeAndShape', value);
+    const info = this.runtime.make('GetTensorTypeAndShape', value);
     try {
-      const { datatype, shape } = describe(this.library, info);
+      const { datatype, shape } = describe(this.runtime, info);
       if (datatype === undefined) throw new Error('an output has a type that tensors do not have here');
       const elements = shape.reduce((product, size) => product * size, 1);
       const bytes = elements * ARRAYS[datatype].BYTES_PER_ELEMENT;
-      const source = this.library.make('GetTensorMutableData', value);
-      const data = bytes === 0 ? new ArrayBuffer(0) : this.library.view(source, bytes).slice(0);
+      const source = this.runtime.make('GetTensorMutableData', value);
+      const data = bytes === 0 ? new ArrayBuffer(0) : this.runtime.view(source, bytes).slice(0);
       // The overloads of the constructor want each pair of type and array by itself.
       return new RuntimeTensor(
         RUNTIME_TYPES[datatype] as 'float32',
@@ -134,18 +134,18 @@ export class NativeSession {
         shape,
       );
     } finally {
-      this.library.free('ReleaseTensorTypeAndShapeInfo', info);
-      this.library.free('ReleaseValue', value);
+      this.runtime.free('ReleaseTensorTypeAndShapeInfo', info);
+      this.runtime.free('ReleaseValue', value);
     }
   }
 
   #specs(side: Side): readonly TensorSpec[] {
-    const count = this.library.count(`SessionGet${side}Count`, this.#session);
+    const count = this.runtime.count(`SessionGet${side}Count`, this.#session);
     return Array.from({ length: count }, (_, i) => this.#spec(side, i)).filter((spec) => spec !== undefined);
   }
 
   #spec(side: Side, index: number): TensorSpec | undefined {
-    const { library } = this;
+    const { runtime: library } = this;
     const text = library.make(`SessionGet${side}Name`, this.#session, index, this.memory.hostAllocator);
     const name = library.text(text);
     library.call('AllocatorFree', this.memory.hostAllocator, text);

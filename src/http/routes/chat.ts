@@ -14,17 +14,14 @@ import {
   readInteger,
   recordGeneration,
 } from '../generationSettings.ts';
-import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
+import { type Call, type InferenceRoute, nameInBody } from '../inference.ts';
 
 const MAX_TOP_LOGPROBS = 20;
 
 /** `POST /v1/chat/completions` of OpenAI's API: text in, text out. */
 export const CHAT: InferenceRoute<Body> = {
   dialect: 'openai',
-  name({ bytes }, engine) {
-    const input = parseObject(bytes);
-    return { model: requireModel(engine, input['model'], 'model'), input };
-  },
+  name: nameInBody,
   answer(call) {
     const { input, model } = call;
     const prompt = chatTemplateOf(model);

@@ -11,7 +11,7 @@ import {
   readInteger,
   recordGeneration,
 } from '../generationSettings.ts';
-import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
+import { type Call, type InferenceRoute, nameInBody } from '../inference.ts';
 import { readTexts } from '../prompts.ts';
 
 /** What OpenAI's API takes where nothing is said. */
@@ -21,10 +21,7 @@ const MAX_LOGPROBS = 5;
 /** `POST /v1/completions` of OpenAI's API. */
 export const COMPLETIONS: InferenceRoute<Body> = {
   dialect: 'openai',
-  name({ bytes }, engine) {
-    const input = parseObject(bytes);
-    return { model: requireModel(engine, input['model'], 'model'), input };
-  },
+  name: nameInBody,
   answer(call) {
     const { input, model } = call;
     const settings = readGeneration(input, model, readOwn(input, model.maxTokens));

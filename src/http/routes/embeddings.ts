@@ -1,6 +1,6 @@
 import { EngineError, type Text } from '../../engine/engine.ts';
 import { ServiceError } from '../errors.ts';
-import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
+import { type Call, type InferenceRoute, nameInBody } from '../inference.ts';
 import { readTexts } from '../prompts.ts';
 
 type Body = Readonly<Record<string, unknown>>;
@@ -11,10 +11,7 @@ const KNOWN = new Set(['model', 'input', 'encoding_format', 'user', 'dimensions'
 /** `POST /v1/embeddings` of OpenAI's API. */
 export const EMBEDDINGS: InferenceRoute<Body> = {
   dialect: 'openai',
-  name({ bytes }, engine) {
-    const input = parseObject(bytes);
-    return { model: requireModel(engine, input['model'], 'model'), input };
-  },
+  name: nameInBody,
   answer,
 };
 

@@ -3,7 +3,7 @@ import { chatTemplateOf } from '../chatPrompt.ts';
 import { recordShape } from '../chatShape.ts';
 import { countUsage, generateChoices, type Prompt } from '../choices.ts';
 import { type Body, invalid, recordGeneration } from '../generationSettings.ts';
-import { type Call, type InferenceRoute, parseObject, requireModel } from '../inference.ts';
+import { type Call, type InferenceRoute, nameInBody } from '../inference.ts';
 import { ResponseEvents } from '../responseEvents.ts';
 import { ResponseForm } from '../responseForm.ts';
 import { readResponseRequest, type ResponseRequest } from '../responseRequest.ts';
@@ -11,10 +11,7 @@ import { readResponseRequest, type ResponseRequest } from '../responseRequest.ts
 /** `POST /v1/responses` of OpenAI's API: text in, text out, and nothing kept. */
 export const RESPONSES: InferenceRoute<Body> = {
   dialect: 'openai',
-  name({ bytes }, engine) {
-    const input = parseObject(bytes);
-    return { model: requireModel(engine, input['model'], 'model'), input };
-  },
+  name: nameInBody,
   answer(call) {
     const { input, model } = call;
     const write = chatTemplateOf(model);
