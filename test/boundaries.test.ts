@@ -21,7 +21,7 @@ const WEBCRYPTO_DOOR = ['attestation/crypto/portable.ts', 'attestation/channel/h
 const PLATFORMS = 'attestation/evidence/platforms';
 /** Rooms of `evidence` that are no format: what SGX and TDX have in common, and logs of measured boot. */
 const SHARED_BY_FORMATS = ['dcap', 'bootlog'];
-const INSIDE = ['grpc', 'http', 'models', 'engine', 'batching', 'receipts', 'archive', 'config', 'replay'];
+const INSIDE = ['grpc', 'http', 'models', 'engine', 'batching', 'receipts', 'log', 'archive', 'config', 'replay'];
 const OUTSIDE = ['client', 'cli', 'page', 'gateway'];
 /** Rooms of neither side: they use attestation alone, and both sides may use them. */
 const SHARED = ['collateral'];

@@ -5,8 +5,8 @@ import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { openReadOnlyLog } from '../../src/archive/readOnlyLog.ts';
-import { recoverLogs } from '../../src/archive/recover.ts';
+import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
+import { recoverLogs } from '../../src/log/recover.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const WRITER = fileURLToPath(new URL('writer.ts', import.meta.url));

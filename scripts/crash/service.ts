@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseReceipt } from '../../attestation/receipt/receipt.ts';
 import { parseRecord } from '../../attestation/receipt/record.ts';
-import { openReadOnlyLog } from '../../src/archive/readOnlyLog.ts';
-import { recoverLogs } from '../../src/archive/recover.ts';
+import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
+import { recoverLogs } from '../../src/log/recover.ts';
 import { freePort, untilReady } from '../bench/service.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));

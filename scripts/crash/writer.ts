@@ -8,9 +8,9 @@ import { sha256With } from '../../attestation/crypto/provider.ts';
 import { encodeCheckpoint } from '../../attestation/log/checkpoint.ts';
 import { formatNote } from '../../attestation/log/note.ts';
 import { ed25519OfSpki, makeVkey } from '../../attestation/log/vkey.ts';
-import type { InstanceLog } from '../../src/archive/instanceLog.ts';
-import { openLog } from '../../src/archive/openLog.ts';
-import { recoverLogs } from '../../src/archive/recover.ts';
+import type { InstanceLog } from '../../src/log/instanceLog.ts';
+import { openLog } from '../../src/log/openLog.ts';
+import { recoverLogs } from '../../src/log/recover.ts';
 
 const CLIENTS = 12;
 const ENTRIES_PER_CHECKPOINT = 40;

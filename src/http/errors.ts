@@ -1,5 +1,5 @@
 import type { Outcome, Reason } from '../../attestation/receipt/claims.ts';
-import { LogError } from '../archive/errors.ts';
+import { LogError } from '../log/errors.ts';
 import { EngineError, type EngineErrorCode } from '../engine/engine.ts';
 import { ModelError } from '../models/errors.ts';
 import { VouchingError } from '../receipts/errors.ts';

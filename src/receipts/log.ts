@@ -1,4 +1,4 @@
-/** The durable log of this instance, as this room needs it; `src/archive` has the one on disk. */
+/** The durable log of this instance, as this room needs it; `src/log` has the one on disk. */
 export interface ReceiptLog {
   /** Next index, entries that are not yet durable included. */
   readonly size: number;

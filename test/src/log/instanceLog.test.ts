@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { leafHash, verifyConsistency, verifyInclusion } from '../../../attestation/log/merkle.ts';
 import { parseBundle, parseTilePath } from '../../../attestation/log/tiles.ts';
-import { openLog } from '../../../src/archive/openLog.ts';
+import { openLog } from '../../../src/log/openLog.ts';
 import { describeCorpus } from '../../support/corpus.ts';
 import {
   brokenFile,

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { encodeBundle, encodeBundleEntry } from '../../../attestation/log/tiles.ts';
 import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
-import { openLog } from '../../../src/archive/openLog.ts';
-import { openReadOnlyLog } from '../../../src/archive/readOnlyLog.ts';
-import { recoverLogs } from '../../../src/archive/recover.ts';
+import { openLog } from '../../../src/log/openLog.ts';
+import { openReadOnlyLog } from '../../../src/log/readOnlyLog.ts';
+import { recoverLogs } from '../../../src/log/recover.ts';
 import { crashOnce, killMoments } from '../../../scripts/crash/crash.ts';
 import {
   entryOf,

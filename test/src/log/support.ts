@@ -8,10 +8,10 @@ import { encodeCheckpoint } from '../../../attestation/log/checkpoint.ts';
 import { rootOf } from '../../../attestation/log/memoryTree.ts';
 import { leafHash } from '../../../attestation/log/merkle.ts';
 import { formatNote } from '../../../attestation/log/note.ts';
-import { LogError } from '../../../src/archive/errors.ts';
-import type { InstanceLog } from '../../../src/archive/instanceLog.ts';
-import { openJournalFile, type JournalFile, type OpenJournalFile } from '../../../src/archive/journal.ts';
-import { openLog, type LogOptions } from '../../../src/archive/openLog.ts';
+import { LogError } from '../../../src/log/errors.ts';
+import type { InstanceLog } from '../../../src/log/instanceLog.ts';
+import { openJournalFile, type JournalFile, type OpenJournalFile } from '../../../src/log/journal.ts';
+import { openLog, type LogOptions } from '../../../src/log/openLog.ts';
 
 export const ORIGIN = 'example.org/vouchsafe/00';
 export const sha256 = sha256With(nodeCrypto);

@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { parseBundle } from '../../../attestation/log/tiles.ts';
-import type { InstanceLog } from '../../../src/archive/instanceLog.ts';
-import { openLog } from '../../../src/archive/openLog.ts';
-import { openReadOnlyLog } from '../../../src/archive/readOnlyLog.ts';
-import { recoverLogs } from '../../../src/archive/recover.ts';
+import type { InstanceLog } from '../../../src/log/instanceLog.ts';
+import { openLog } from '../../../src/log/openLog.ts';
+import { openReadOnlyLog } from '../../../src/log/readOnlyLog.ts';
+import { recoverLogs } from '../../../src/log/recover.ts';
 import {
   brokenFile,
   entryOf,
