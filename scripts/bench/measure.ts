@@ -10,11 +10,19 @@ const SENTENCES = [
   'The committee decided, after a long debate in which every member spoke twice, to postpone the vote until spring.',
 ] as const;
 
-/** A passage as an index of documents is made of: about 45 words. */
-const PASSAGE =
-  'The harbour office keeps a register of every vessel that enters the basin, with its draught, its flag, the ' +
-  'name of the master and the hour of arrival; twice a day a clerk copies the list and sends it to the customs ' +
-  'house, where another clerk compares it with the manifests.';
+/** Clauses of a passage as an index of documents is made of: about 45 words. */
+const CLAUSES = [
+  'The harbour office keeps a register of every vessel that enters the basin,',
+  'with its draught, its flag,',
+  'the name of the master and the hour of arrival;',
+  'twice a day a clerk copies the list and sends it to the customs house,',
+  'where another clerk compares it with the manifests.',
+] as const;
+
+/** 16 passages of equal length and different beginnings: the service remembers the text that it tokenized last. */
+const PASSAGES = Array.from({ length: 16 }, (_, i) =>
+  [`Page ${i + 1}.`, ...CLAUSES.slice(i % CLAUSES.length), ...CLAUSES.slice(0, i % CLAUSES.length)].join(' '),
+);
 
 export type Load = 'passages' | 'mixture' | 'short';
 
@@ -23,9 +31,9 @@ export type Load = 'passages' | 'mixture' | 'short';
  * worst case for what a receipt costs. `mixture`: queries, small batches and passages in equal parts.
  */
 const LOADS: Readonly<Record<Load, readonly (string | readonly string[])[]>> = {
-  passages: [Array<string>(16).fill(PASSAGE)],
+  passages: [PASSAGES],
   short: SENTENCES,
-  mixture: [SENTENCES[1], SENTENCES.slice(0, 4), SENTENCES[4], Array<string>(16).fill(PASSAGE)],
+  mixture: [SENTENCES[1], SENTENCES.slice(0, 4), SENTENCES[4], PASSAGES],
 };
 
 export interface LoadResult {

@@ -234,7 +234,7 @@ class EngineHost implements Engine {
   }
 
   #loadRequest(models: readonly ModelSource[]): LoadRequest {
-    const { provider, threads = availableParallelism(), tuning } = this.#options;
+    const { provider, threads = defaultThreads(), tuning } = this.#options;
     return { kind: 'load', models, provider, threads, tuning: { ...TUNING, ...tuning } };
   }
 
@@ -335,4 +335,9 @@ class EngineHost implements Engine {
   #emit(event: EngineEvent): void {
     this.#options.onEvent?.(event);
   }
+}
+
+/** All cores but one: the service answers, signs and reads from that, and threads that wait for it cost both. */
+function defaultThreads(): number {
+  return Math.max(1, availableParallelism() - 1);
 }

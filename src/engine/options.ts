@@ -14,7 +14,7 @@ export interface EngineOptions {
   readonly provider: ProviderChoice;
   /** Compiled `child.js`. */
   readonly childEntry: URL;
-  /** Threads within one operator; all cores by default. Part of the manifest. */
+  /** Threads within one operator; all cores but one by default. Part of the manifest. */
   readonly threads?: number;
   /** What differs from `TUNING`. */
   readonly tuning?: Partial<Tuning>;

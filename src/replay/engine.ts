@@ -21,7 +21,7 @@ export interface ReplayEngineOptions {
   readonly models: string;
   /** By default what the receipt names. */
   readonly provider?: 'cpu' | 'cuda' | undefined;
-  /** By default all cores, or what gives the recorded manifest. */
+  /** By default all cores but one, or what gives the recorded manifest. */
   readonly threads?: number | undefined;
   /** What `engine.sequences` of the service was; by default 16, or what gives the recorded manifest. */
   readonly sequences?: number | undefined;

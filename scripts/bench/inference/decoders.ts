@@ -22,7 +22,7 @@ const CONTEXT = 256;
 const weights = readFileSync(join(folder, 'onnx/model.onnx'));
 const settings: SessionSettings = {
   provider: 'cpu',
-  threads: availableParallelism(),
+  threads: Math.max(1, availableParallelism() - 1),
   cudaLibrary: undefined,
   device: 0,
   deviceMemoryBytes: undefined,
