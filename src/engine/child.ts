@@ -1,4 +1,5 @@
 import type { RunningModel } from './model.ts';
+import { Outbox } from './outbox.ts';
 import type { ChangeRequest, FromChild, LoadRequest, RunRequest, ToChild } from './protocol.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -10,9 +11,13 @@ let scheduler: Scheduler | undefined;
 /** By the name that the parent gave. */
 const models = new Map<string, RunningModel>();
 
-function send(message: FromChild): void {
+const outbox = new Outbox<FromChild>((messages) => {
   // The channel is gone only when the parent is; `disconnect` then ends this process.
-  if (process.connected) process.send?.(message);
+  if (process.connected) process.send?.([...messages]);
+});
+
+function send(message: FromChild): void {
+  outbox.push(message);
 }
 
 /** The runtime is imported here, so that a machine without its libraries gets an answer and not an exit. */
@@ -71,8 +76,8 @@ function run(request: RunRequest): void {
     });
 }
 
-process.on('message', (message) => {
-  receive(message as ToChild);
+process.on('message', (messages) => {
+  for (const message of messages as readonly ToChild[]) receive(message);
 });
 process.on('disconnect', () => process.exit(0));
 // A terminal's interrupt reaches the whole group: the parent decides when its engine ends.

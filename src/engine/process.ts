@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { Outbox } from './outbox.ts';
 import type { FromChild, ToChild } from './protocol.ts';
 
 /** What the child sees of the environment: where libraries and devices are, and no secret of the service. */
@@ -24,6 +25,10 @@ export interface ProcessEvents {
 export class EngineProcess {
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
+  readonly #outbox = new Outbox<ToChild>((messages) => {
+    // What is lost with the channel is answered by the end of the process.
+    if (this.#child.connected) this.#child.send([...messages], () => undefined);
+  });
   #reason: string | undefined;
 
   constructor(entry: URL, events: ProcessEvents) {
@@ -37,8 +42,8 @@ export class EngineProcess {
       cwd: fileURLToPath(new URL('.', entry)),
       env: { ...env, ...LOW_MEMORY.env, ...FULL_PRECISION },
     });
-    this.#child.on('message', (message) => {
-      events.onMessage(message as unknown as FromChild);
+    this.#child.on('message', (messages) => {
+      for (const message of messages as unknown as readonly FromChild[]) events.onMessage(message);
     });
     this.#ended = new Promise((resolve) => {
       const end = (reason: string): void => {
@@ -58,9 +63,9 @@ export class EngineProcess {
     return this.#child.pid;
   }
 
+  /** Sends after this turn of the event loop, in order. */
   send(message: ToChild): void {
-    // A message that is lost with the channel is answered by the end of the process.
-    if (this.#child.connected) this.#child.send(message, () => undefined);
+    this.#outbox.push(message);
   }
 
   /** Kills the process; `onEnd` gets this reason. */

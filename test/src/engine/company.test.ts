@@ -83,7 +83,7 @@ describe('generations in company', () => {
   });
 
   test('refuse one with more tokens than the memory has room for, and that one alone', async () => {
-    const tight = await startTestEngine(SHIPPED_MODELS, { tuning: { cacheBytes: 0x8_0000 } });
+    const tight = await startTestEngine(SHIPPED_MODELS, { tuning: { cacheBytes: 0x10_0000 } });
     const options = { maxTokens: 10 };
     const answers = await Promise.allSettled([
       generate(tight, 'The people', { maxTokens: 250 }),
