@@ -222,12 +222,9 @@ export interface EngineHealth {
 export type ModelChange = 'LOADING' | 'UNLOADING';
 
 /** Runs models outside the server's process. Never blocks the event loop. */
-export interface Engine {
+export interface ModelRunner {
   /** Loaded models, by id. */
   readonly models: ReadonlyMap<string, LoadedModel>;
-  /** Models that are being loaded or unloaded, by id. */
-  readonly changing: ReadonlyMap<string, ModelChange>;
-  health(): EngineHealth;
   infer(model: string, inputs: readonly Tensor[], options?: InferOptions): Promise<readonly Tensor[]>;
   embed(model: string, texts: readonly Text[], options?: CallOptions): Promise<Embeddings>;
   /** Greedy unless `sampling` says otherwise; `onToken` is called in order before the promise resolves. */
@@ -237,6 +234,13 @@ export interface Engine {
     options: GenerateOptions,
     onToken: (token: GeneratedToken) => void,
   ): Promise<Generation>;
+}
+
+/** Runs models, and changes which ones there are. */
+export interface Engine extends ModelRunner {
+  /** Models that are being loaded or unloaded, by id. */
+  readonly changing: ReadonlyMap<string, ModelChange>;
+  health(): EngineHealth;
   /**
    * Loads a model, or loads it anew: the former is served until the new one is ready, and goes when its calls have
    * ended. Throws `ModelError` where it is refused; the former then stays.

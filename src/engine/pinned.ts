@@ -1,4 +1,4 @@
-import { type Engine, EngineError, type InferOptions, type LoadedModel } from './engine.ts';
+import { EngineError, type InferOptions, type LoadedModel, type ModelRunner } from './engine.ts';
 
 type Common = Required<Pick<InferOptions, 'scope' | 'onRows'>>;
 
@@ -7,7 +7,7 @@ type Common = Required<Pick<InferOptions, 'scope' | 'onRows'>>;
  * that model was unloaded or loaded anew since, a call is refused rather than run with other weights. Every
  * call has the options that are common to all of the request.
  */
-export function pinEngine(engine: Engine, model: LoadedModel, common: Common): Engine {
+export function pinEngine(engine: ModelRunner, model: LoadedModel, common: Common): ModelRunner {
   const requireSame = (id: string): void => {
     if (id !== model.id || engine.models.get(id) !== model) {
       throw new EngineError('MODEL_REFUSED', 'the model was unloaded after the request was admitted');
@@ -15,8 +15,6 @@ export function pinEngine(engine: Engine, model: LoadedModel, common: Common): E
   };
   return {
     models: engine.models,
-    changing: engine.changing,
-    health: () => engine.health(),
     infer: async (id, values, options) => {
       requireSame(id);
       return engine.infer(id, values, { ...options, ...common });
@@ -27,10 +25,7 @@ export function pinEngine(engine: Engine, model: LoadedModel, common: Common): E
     },
     generate: async (id, prompt, options, onToken) => {
       requireSame(id);
-      return engine.generate(id, prompt, { ...options, ...common }, onToken);
+      return engine.generate(id, prompt, { ...options, scope: common.scope }, onToken);
     },
-    load: (source) => engine.load(source),
-    unload: (id) => engine.unload(id),
-    close: () => engine.close(),
   };
 }

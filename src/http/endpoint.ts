@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
-import { type Dialect, errorBody } from './dialect.ts';
+import { type Dialect, errorBody, errorType } from './dialect.ts';
 import { type ServiceError, toServiceError } from './errors.ts';
 import { Lifetime } from './lifetime.ts';
 import { stackFrames } from './logging.ts';
 import { Outgoing } from './outgoing.ts';
 import { type AnswerHead, PlainReply } from './reply.ts';
 import { KEY_CONFIG_PROBLEM, SealedUnopened } from './sealed.ts';
+import type { Metrics } from './metrics.ts';
 import type { Service } from './service.ts';
 
 /** One request on its way through a route. */
@@ -42,6 +43,11 @@ export interface EndpointOptions {
   readonly dialect: Dialect;
 }
 
+/** What every route needs of the service. */
+export type Frame = Pick<Service, 'config' | 'lifetimes' | 'log' | 'logsRequests'> & {
+  readonly metrics: Pick<Metrics, 'countRequest'>;
+};
+
 const PREFIX = randomBytes(6).toString('base64url');
 let count = 0;
 
@@ -52,14 +58,14 @@ export function nextRequestId(): string {
 }
 
 /** The frame of every route: request id, lifetime, errors in the route's dialect, metrics and log. */
-export function endpoint(service: Service, options: EndpointOptions, action: Action): RequestHandler {
+export function endpoint(service: Frame, options: EndpointOptions, action: Action): RequestHandler {
   return (request, response) => {
     void handle(service, options, action, request, response);
   };
 }
 
 async function handle(
-  service: Service,
+  service: Frame,
   { route, dialect }: EndpointOptions,
   action: Action,
   request: Request,
@@ -97,7 +103,7 @@ interface Failing {
 
 /** Answers an error that no receipt covers. */
 async function answerFailure(
-  { log }: Service,
+  { log }: Frame,
   { reply, response, dialect, facts }: Failing,
   error: unknown,
 ): Promise<void> {
@@ -117,16 +123,16 @@ async function answerFailure(
   }
   // What is left of the body would be read as the next request, or waited for.
   if (failure.code === 'BODY_INCOMPLETE') response.setHeader('connection', 'close');
-  if (!response.destroyed) await reply.send(failureHead(failure), errorBody(dialect, failure));
+  if (!response.destroyed) await reply.send(failureHead(failure, dialect), errorBody(dialect, failure));
 }
 
 /** The head of an error without a receipt. */
-export function failureHead({ status, retryAfter }: ServiceError): AnswerHead {
-  return { status, contentType: 'application/json', retryAfter };
+export function failureHead({ status, retryAfter }: ServiceError, dialect: Dialect = 'ours'): AnswerHead {
+  return { status, contentType: errorType(dialect), retryAfter };
 }
 
 /** Counts and logs a request that has its answer. */
-export function finish(service: Service, route: string, status: number, facts: Facts, started: number): void {
+export function finish(service: Frame, route: string, status: number, facts: Facts, started: number): void {
   const ms = performance.now() - started;
   service.metrics.countRequest(route, status, ms / 1000);
   if (status >= 500) service.log.info('request failed', { ...facts, route, status, ms });

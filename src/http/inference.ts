@@ -1,5 +1,5 @@
 import type { CommittedParameter } from '../../attestation/receipt/commitment.ts';
-import type { Engine, LoadedModel } from '../engine/engine.ts';
+import type { LoadedModel, ModelRunner } from '../engine/engine.ts';
 import type { Dialect } from './dialect.ts';
 import { ServiceError } from './errors.ts';
 import type { EventStream } from './eventStream.ts';
@@ -16,7 +16,7 @@ export interface Named<Input> {
 export interface Call<Input> {
   readonly model: LoadedModel;
   readonly input: Input;
-  readonly engine: Engine;
+  readonly engine: ModelRunner;
   /** Hex; the answer's own id may repeat it. */
   readonly receiptId: string;
   readonly signal: AbortSignal;
@@ -41,12 +41,12 @@ export interface InferenceRoute<Input = unknown> {
   /** Raw tensors may follow the JSON of a request. */
   readonly takesTensors?: true;
   /** Finds the model that the request names. What it throws has no receipt. */
-  name(request: ServiceRequest, engine: Engine): Named<Input>;
+  name(request: ServiceRequest, engine: ModelRunner): Named<Input>;
   /** Answers: the body, or undefined where the answer went to the stream. What it throws has a receipt. */
   answer(call: Call<Input>): Promise<Uint8Array | FramedBody | undefined>;
 }
 
-export function requireModel(engine: Engine, id: unknown, param: string): LoadedModel {
+export function requireModel(engine: ModelRunner, id: unknown, param: string): LoadedModel {
   const model = typeof id === 'string' ? engine.models.get(id) : undefined;
   if (!model) throw new ServiceError('MODEL_NOT_FOUND', `${param} names no model that is served`, param);
   return model;
@@ -70,7 +70,7 @@ export function parseObject(bytes: Uint8Array): Readonly<Record<string, unknown>
 /** Names the model as OpenAI's API does: by a member of the body, which is the input. */
 export function nameInBody(
   { bytes }: ServiceRequest,
-  engine: Engine,
+  engine: ModelRunner,
 ): Named<Readonly<Record<string, unknown>>> {
   const input = parseObject(bytes);
   return { model: requireModel(engine, input['model'], 'model'), input };

@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApp } from './app.ts';
@@ -18,6 +18,7 @@ const DRAIN_STEP_MS = 20;
 
 /** A server that listens. */
 export interface Listening {
+  /** 0 where it listens on a Unix socket. */
   readonly port: number;
   /** Lets nobody in any more, waits for requests in flight up to the timeout, then ends them. */
   readonly drain: (timeoutMs: number) => Promise<void>;
@@ -28,9 +29,16 @@ export function maxConnections({ concurrency, queue }: Config['limits']): number
   return SPARE_CONNECTIONS + concurrency + queue;
 }
 
-export async function listen(service: Service): Promise<Listening> {
+/** What a server needs to know of the service behind it. */
+export type Door = Pick<Service, 'config' | 'admission' | 'lifetimes'>;
+
+/** Answers the whole API: at the address of the configuration, or on a Unix socket. */
+export function listen(service: Service, socket?: string): Promise<Listening> {
+  return listenWith(service, createApp(service), socket);
+}
+
+export async function listenWith(service: Door, app: RequestListener, socket?: string): Promise<Listening> {
   const { server: address, limits } = service.config;
-  const app = createApp(service);
   const server = createServer(
     {
       maxHeaderSize: limits.headerBytes,
@@ -49,9 +57,11 @@ export async function listen(service: Service): Promise<Listening> {
   server.on('clientError', answerClientError);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address.port, address.host, resolve);
+    if (socket === undefined) server.listen(address.port, address.host, resolve);
+    else server.listen(socket, resolve);
   });
-  const { port } = server.address() as AddressInfo;
+  const bound = server.address();
+  const port = typeof bound === 'string' ? 0 : (bound as AddressInfo).port;
   return { port, drain: (timeoutMs) => drain(service, server, timeoutMs) };
 }
 
@@ -73,7 +83,7 @@ function answerClientError(
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
-async function drain(service: Service, server: Server, timeoutMs: number): Promise<void> {
+async function drain(service: Door, server: Server, timeoutMs: number): Promise<void> {
   service.admission.close();
   const closed = new Promise<void>((resolve) =>
     server.close(() => {

@@ -3,9 +3,9 @@ import { toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import type { Outcome } from '../../attestation/receipt/claims.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { commit, COMMITMENT_KEY_BYTES, PARAMETER_ITEMS } from '../../attestation/receipt/commitment.ts';
-import type { IssuedReceipt, ResponseContent } from '../receipts/draft.ts';
-import type { Vouching } from '../receipts/vouching.ts';
-import type { Engine } from '../engine/engine.ts';
+import type { ArchivedContent } from '../archive/contentRecord.ts';
+import type { IssuedReceipt, ReceiptDraft, ResponseContent } from '../receipts/draft.ts';
+import type { ModelRunner } from '../engine/engine.ts';
 import { pinEngine } from '../engine/pinned.ts';
 import type { Admission } from './admission.ts';
 import { errorBody, errorValue } from './dialect.ts';
@@ -21,10 +21,33 @@ const FRAMED_TYPE = 'application/octet-stream';
 const ID_BYTES = 16;
 const NOTHING = new Uint8Array(0);
 
+/** Where content goes that is kept; `src/archive` has the one of the service. */
+export interface AnswerArchive {
+  readonly keepsContent: boolean;
+  /** Throws where content is to be kept and cannot be. */
+  requireContent(): void;
+  keep(content: ArchivedContent, tenant: string | undefined): Promise<void>;
+}
+
+/** A receipt as this room needs it: of the document that it cites, the digest. */
+export type Issued = Omit<IssuedReceipt, 'cited'> & { readonly cited: { readonly digest: Uint8Array } };
+
+/** Who issues the receipts of answers. */
+export interface Voucher {
+  /** The newest evidence document. */
+  readonly head: { readonly digest: Uint8Array };
+  requireIssuing(): void;
+  issue(draft: ReceiptDraft): Promise<Issued>;
+  /** Resolves when a document covers the log entry. */
+  covered(index: number): Promise<void>;
+}
+
 export interface VouchedParts {
-  readonly engine: Engine;
-  readonly vouching: Pick<Vouching, 'requireIssuing' | 'head' | 'issue' | 'covered'>;
+  readonly engine: ModelRunner;
+  readonly vouching: Voucher;
   readonly admission: Pick<Admission, 'start' | 'finish'>;
+  /** Undefined where nothing is archived. */
+  readonly archive?: AnswerArchive | undefined;
   /** False only for benchmarks. */
   readonly receipts: boolean;
   /** Told of failures that nobody foresaw. */
@@ -100,7 +123,10 @@ export class Vouched {
   ): Promise<Served> {
     const { engine, vouching, receipts, admission } = this.#parts;
     const named = route.name(request, engine);
-    if (receipts) vouching.requireIssuing();
+    if (receipts) {
+      vouching.requireIssuing();
+      this.#parts.archive?.requireContent();
+    }
     await admission.start(lifetime.signal);
     let exchange: Exchange;
     let result: Result;
@@ -126,6 +152,8 @@ export class Vouched {
     const { id, k } = identify();
     const notice = receipts ? (): ReceiptNotice => this.#notice(id, k) : undefined;
     const parameters: Call<unknown>['parameters'] = new Map();
+    const stream = new EventStream(reply, id, k, notice);
+    if (this.#parts.archive?.keepsContent) stream.keepChunks();
     const call: Call<unknown> = {
       model,
       input,
@@ -136,7 +164,7 @@ export class Vouched {
       }),
       receiptId: toHex(id),
       signal: lifetime.signal,
-      stream: new EventStream(reply, id, k, notice),
+      stream,
       parameters,
       commitParameter: (name, value) => {
         const bytes = utf8(JSON.stringify(value));
@@ -206,7 +234,7 @@ export class Vouched {
   async #issueStream(
     exchange: Exchange,
     ending: Ending,
-  ): Promise<{ readonly failed: boolean; readonly receipt: IssuedReceipt | undefined }> {
+  ): Promise<{ readonly failed: boolean; readonly receipt: Issued | undefined }> {
     const { stream } = exchange.call;
     const content = stream.content();
     try {
@@ -219,7 +247,7 @@ export class Vouched {
     }
   }
 
-  async #sendReceipt(exchange: Exchange, receipt: IssuedReceipt | undefined): Promise<void> {
+  async #sendReceipt(exchange: Exchange, receipt: Issued | undefined): Promise<void> {
     if (!receipt) return;
     await this.#covered(exchange, receipt);
     exchange.call.stream.receipt(receipt.id, receipt.encoded);
@@ -230,18 +258,31 @@ export class Vouched {
     { request, id, k, call }: Exchange,
     { outcome, reason }: Ending,
     response: ResponseContent,
-  ): Promise<IssuedReceipt | undefined> {
+  ): Promise<Issued | undefined> {
     if (!this.#parts.receipts) return undefined;
     const { nonce, channel, method, path, tenant } = request;
     const { model, parameters, usage } = call;
     const draft = { id, k, nonce, channel, method, path, model, parameters, tenant, outcome, reason, usage };
+    await this.#archive({ request, id, k, call }, response);
     const issued = await this.#parts.vouching.issue({ ...draft, request: request.bytes, response });
     this.#parts.onIssued();
     return issued;
   }
 
+  /** Content is durable before its receipt is: no receipt speaks of an answer whose content was to be kept and is not. */
+  async #archive(
+    { request, id, k, call }: Pick<Exchange, 'request' | 'id' | 'k' | 'call'>,
+    response: ResponseContent,
+  ): Promise<void> {
+    const { archive } = this.#parts;
+    if (!archive?.keepsContent) return;
+    const kept: ArchivedContent['response'] =
+      response.kind === 'body' ? response : { kind: 'stream', chunks: call.stream.chunks };
+    await archive.keep({ receipt: id, k, request: request.bytes, response: kept }, request.tenant);
+  }
+
   /** Whether the receipt is covered, where the client waits for that; undefined where it does not. */
-  async #covered({ request, lifetime }: Exchange, { index }: IssuedReceipt): Promise<boolean | undefined> {
+  async #covered({ request, lifetime }: Exchange, { index }: Issued): Promise<boolean | undefined> {
     if (!request.fresh) return undefined;
     const waited = this.#parts.vouching.covered(index).then(() => true);
     return (await untilAborted(waited, lifetime.signal)) ?? false;

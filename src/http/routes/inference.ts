@@ -1,8 +1,9 @@
+import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
 import { SEALED_CONTENT_TYPE } from '../../../attestation/channel/hpke.ts';
 import { mediaType, readBody, requireJson } from '../body.ts';
 import { errorBody } from '../dialect.ts';
-import { type Context, endpoint, failureHead } from '../endpoint.ts';
+import { type Context, endpoint, failureHead, type Frame } from '../endpoint.ts';
 import { toServiceError } from '../errors.ts';
 import type { InferenceRoute } from '../inference.ts';
 import type { Reply } from '../reply.ts';
@@ -14,17 +15,43 @@ import { JSON_LENGTH_HEADER, readFraming } from '../tensorFraming.ts';
 /** What a seal adds to a body: frame length, tag, and the encoding of nonce, method and path. */
 const SEAL_BYTES = 64 * 1024;
 
+/** What an inference API needs of the service, where nothing is sealed. */
+export type PlainService = Frame & Pick<Service, 'gate' | 'admission' | 'vouched'>;
+
+type Serve<S> = (
+  service: S,
+  route: InferenceRoute,
+  context: Context,
+  tenant: string | undefined,
+) => Promise<void>;
+
 /** Mounts an inference API: authenticates, reads, opens what is sealed, and has the answer vouched for. */
 export function inferenceEndpoint(service: Service, name: string, route: InferenceRoute): RequestHandler {
+  return admitted(service, name, route, (...exchange) =>
+    isSealed(exchange[2].request) ? serveSealed(...exchange) : servePlain(...exchange),
+  );
+}
+
+/** The same for a process that has no key to open what is sealed. */
+export function plainEndpoint(service: PlainService, name: string, route: InferenceRoute): RequestHandler {
+  return admitted(service, name, route, servePlain);
+}
+
+export function isSealed({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  return mediaType(headers['content-type']) === SEALED_CONTENT_TYPE;
+}
+
+function admitted<S extends PlainService>(
+  service: S,
+  name: string,
+  route: InferenceRoute,
+  serve: Serve<S>,
+): RequestHandler {
   return endpoint(service, { route: name, dialect: route.dialect }, async (context) => {
     const tenant = service.gate.tenantOf(context.request);
     service.admission.enter(tenant);
     try {
-      if (mediaType(context.request.headers['content-type']) === SEALED_CONTENT_TYPE) {
-        await serveSealed(service, route, context, tenant);
-      } else {
-        await servePlain(service, route, context, tenant);
-      }
+      await serve(service, route, context, tenant);
     } finally {
       service.admission.leave(tenant);
     }
@@ -33,7 +60,7 @@ export function inferenceEndpoint(service: Service, name: string, route: Inferen
 }
 
 async function servePlain(
-  service: Service,
+  service: PlainService,
   route: InferenceRoute,
   context: Context,
   tenant: string | undefined,
@@ -101,7 +128,7 @@ function framingOf(
 }
 
 async function serve(
-  service: Service,
+  service: Pick<PlainService, 'vouched'>,
   route: InferenceRoute,
   { lifetime, facts }: Context,
   reply: Reply,
