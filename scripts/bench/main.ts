@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
+import { auditFigures } from './audit.ts';
 import { bundleFigures } from './browserBundle.ts';
 import { fsyncTime, latencyEmbeddings, loadEmbeddings, median, type Load } from './measure.ts';
 import { verifierFigures } from './verifierFigures.ts';
 import { figure, goal, type Figure } from './figure.ts';
 import { gpuFigures } from './gpuFigures.ts';
+import { logFigures } from './log.ts';
 import { embeddingFigures } from './inference/embeddings.ts';
 import { generationFigures } from './inference/generation.ts';
 import { freePort, memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
@@ -17,7 +19,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CONCURRENCY = 32;
 const LANGUAGE_MODEL = join(ROOT, '../shared/models/tinygpt-3m');
 const LATENCY_REQUESTS = 400;
-const PARTS = ['service', 'generation', 'embeddings', 'verifiers', 'gpu', 'bundle'] as const;
+const PARTS = ['service', 'generation', 'embeddings', 'verifiers', 'gpu', 'bundle', 'log', 'audit'] as const;
 type Part = (typeof PARTS)[number];
 
 const program = new Command('npm run bench --')
@@ -29,6 +31,8 @@ const program = new Command('npm run bench --')
   .option('--rounds <n>', 'paired rounds, receipts on and off in turn', '5')
   .option('--seconds <n>', 'seconds of each load', '6')
   .option('--model <folder>', 'language model of the generation figures', LANGUAGE_MODEL)
+  .option('--log-entries <n>', 'entries of the log whose proofs are measured', '1000000')
+  .option('--receipts <n>', 'receipts of the log that is audited', '100000')
   .option('--json', 'print one JSON document')
   .addHelpText('after', '\nExample:\n  npm run bench -- --rounds 7 --json')
   .parse();
@@ -37,7 +41,9 @@ const options = program.opts<{
   seconds: string;
   only?: Part;
   verifications: string;
+  receipts: string;
   model: string;
+  logEntries: string;
   json?: boolean;
 }>();
 const [rounds, seconds] = [Number(options.rounds), Number(options.seconds)];
@@ -54,6 +60,8 @@ const measure: Readonly<Record<Part, () => Promise<readonly Figure[]>>> = {
   verifiers: () => verifierFigures(rounds, Number(options.verifications), say),
   gpu: () => gpuFigures(rounds, say),
   bundle: bundleFigures,
+  audit: () => auditFigures(Number(options.receipts), rounds, say),
+  log: () => logFigures(rounds, seconds, Number(options.logEntries), say),
 };
 const figures: Figure[] = [];
 for (const part of options.only ? [options.only] : PARTS) figures.push(...(await measure[part]()));

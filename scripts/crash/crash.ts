@@ -6,15 +6,30 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
+import { openStorage, type StorageSettings } from '../../src/log/openStorage.ts';
 import { recoverLogs } from '../../src/log/recover.ts';
+import type { LogStorage } from '../../src/log/storage.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const WRITER = fileURLToPath(new URL('writer.ts', import.meta.url));
+
+/** A writer that neither ends nor acknowledges enough is ended, and the run has failed. */
+const LONGEST_RUN_MS = 60_000;
 
 /** When the writer is killed: after so many acknowledged entries, and then so many ms. */
 export interface KillMoment {
   readonly acknowledged: number;
   readonly ms: number;
+}
+
+/** When the storage goes away, and for how long after the writer said so. */
+export interface Outage {
+  readonly acknowledged: number;
+  readonly ms: number;
+  /** The writer is killed then, while the storage is away still. */
+  readonly killed: boolean;
+  begin(): void;
+  end(): void;
 }
 
 export interface CrashOutcome {
@@ -26,17 +41,46 @@ export interface CrashOutcome {
 }
 
 interface WriterOutput {
-  readonly directory: string;
+  readonly instance: string;
   readonly digests: ReadonlyMap<number, string>;
 }
 
-/** Starts a writer in `instances`, kills it at `moment`, recovers, and compares with what it acknowledged. */
-export async function crashOnce(instances: string, moment: KillMoment): Promise<CrashOutcome> {
-  const { directory, digests } = await runUntilKilled(instances, moment);
-  const { logs } = await recoverLogs(instances);
-  const former = logs.find((log) => log.directory === directory);
+/** Where the logs of a folder on this disk are. */
+export function onDisk(directory: string): StorageSettings {
+  return {
+    data: { directory, logStorage: 'disk' },
+    objectStore: { region: 'none', prefix: '', pathStyle: true },
+  };
+}
+
+/**
+ * Starts a writer, kills it at `moment`, recovers, and compares with what it acknowledged. With an outage the storage
+ * goes away before, and the log must say so.
+ */
+export async function crashOnce(
+  settings: StorageSettings,
+  moment: KillMoment,
+  outage?: Outage,
+): Promise<CrashOutcome> {
+  const { instance, digests } = await runUntilKilled(settings, moment, outage);
+  outage?.end();
+  const storage = await openStorage(settings);
+  try {
+    return await compare(storage, instance, digests);
+  } finally {
+    storage.close();
+  }
+}
+
+async function compare(
+  storage: LogStorage,
+  instance: string,
+  digests: ReadonlyMap<number, string>,
+): Promise<CrashOutcome> {
+  const { logs } = await recoverLogs(storage);
+  const former = logs.find((log) => log.instance === instance);
   if (former?.state !== 'whole') throw new Error(`the log is ${former?.problem ?? former?.state ?? 'gone'}`);
-  const log = await openReadOnlyLog(directory);
+  const log = await openReadOnlyLog(storage.files(instance));
   for (const [index, digest] of digests) {
     if (index >= log.size) throw new Error(`entry ${index} was acknowledged and is lost`);
     const found = createHash('sha256')
@@ -48,27 +92,62 @@ export async function crashOnce(instances: string, moment: KillMoment): Promise<
   return { acknowledged: digests.size, size: log.size, cutBytes: former.cut?.bytes ?? 0 };
 }
 
-async function runUntilKilled(instances: string, moment: KillMoment): Promise<WriterOutput> {
-  const child = spawn(process.execPath, ['--import', 'tsx', WRITER, instances], {
+async function runUntilKilled(
+  settings: StorageSettings,
+  moment: KillMoment,
+  outage?: Outage,
+): Promise<WriterOutput> {
+  const child = spawn(process.execPath, ['--import', 'tsx', WRITER, JSON.stringify(settings)], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const closed = once(child, 'close');
-  let directory: string | undefined;
-  const digests = new Map<number, string>();
-  for await (const line of createInterface({ input: child.stdout })) {
-    const [kind, first, digest] = line.split(' ');
-    if (kind === 'log') directory = first;
-    // The last line may be cut by the kill.
-    else if (kind === 'ack' && digest?.length === 64) digests.set(Number(first), digest);
-    if (digests.size === moment.acknowledged) {
-      void delay(moment.ms).then(() => child.kill('SIGKILL'));
-    }
-  }
+  const tooLong = setTimeout(() => child.kill('SIGTERM'), LONGEST_RUN_MS);
+  const output = new OutputOfWriter(() => child.kill('SIGKILL'), moment, outage);
+  for await (const line of createInterface({ input: child.stdout })) output.read(line);
   await closed;
-  if (child.signalCode !== 'SIGKILL' || directory === undefined)
-    throw new Error('the writer ended by itself');
-  return { directory, digests };
+  clearTimeout(tooLong);
+  const { instance, digests } = output;
+  if (child.signalCode !== 'SIGKILL' || instance === undefined) throw new Error('the writer ended by itself');
+  if (outage && !output.named) throw new Error('the storage was away, and the log did not say so');
+  return { instance, digests };
+}
+
+/** What a writer says, and what is done to it when it has said so much. */
+class OutputOfWriter {
+  readonly digests = new Map<number, string>();
+  instance: string | undefined;
+  /** The log said that it takes no entries now. */
+  named = false;
+  readonly #kill: () => void;
+  readonly #moment: KillMoment;
+  readonly #outage: Outage | undefined;
+
+  constructor(kill: () => void, moment: KillMoment, outage: Outage | undefined) {
+    this.#kill = kill;
+    this.#moment = moment;
+    this.#outage = outage;
+  }
+
+  read(line: string): void {
+    const [kind, first, digest] = line.split(' ');
+    if (kind === 'log') this.instance = first;
+    // The last line may be cut by the kill.
+    else if (kind === 'ack' && digest?.length === 64) this.#acknowledge(Number(first), digest);
+    else if (line === 'state LOG_UNAVAILABLE' && !this.named) this.#name();
+  }
+
+  #acknowledge(index: number, digest: string): void {
+    this.digests.set(index, digest);
+    if (this.digests.size === this.#outage?.acknowledged) this.#outage.begin();
+    if (this.digests.size === this.#moment.acknowledged) void delay(this.#moment.ms).then(this.#kill);
+  }
+
+  #name(): void {
+    const outage = this.#outage;
+    this.named = true;
+    if (outage) void delay(outage.ms).then(() => (outage.killed ? this.#kill() : outage.end()));
+  }
 }
 
 /** Kill moments from a seed: the same seed kills at the same counts. */

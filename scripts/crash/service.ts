@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseReceipt } from '../../attestation/receipt/receipt.ts';
 import { parseRecord } from '../../attestation/receipt/record.ts';
+import { diskStorage } from '../../src/log/diskStorage.ts';
+import { INSTANCES } from '../../src/log/openStorage.ts';
 import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
 import { recoverLogs } from '../../src/log/recover.ts';
 import { freePort, untilReady } from '../bench/service.ts';
 
-const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 const CALLERS = 8;
 
 export interface ServiceCrash {
@@ -24,11 +26,16 @@ export interface ServiceCrash {
 
 /** Serves, answers under load, is killed after `ms`; every receipt that a client was given must be in the log. */
 export async function crashService(data: string, ms: number): Promise<ServiceCrash> {
-  const acknowledged = await answerUntilKilled(data, ms);
-  const { logs } = await recoverLogs(join(data, 'instances'));
+  return findAcknowledged(data, await answerUntilKilled(data, ms));
+}
+
+/** The newest log in the folder must be whole and hold every receipt that a client was given. */
+export async function findAcknowledged(data: string, acknowledged: readonly string[]): Promise<ServiceCrash> {
+  const storage = diskStorage(join(data, INSTANCES));
+  const { logs } = await recoverLogs(storage);
   const former = logs.at(-1);
   if (former?.state !== 'whole') throw new Error(`the log is ${former?.problem ?? former?.state ?? 'gone'}`);
-  const log = await openReadOnlyLog(former.directory);
+  const log = await openReadOnlyLog(storage.files(former.instance));
   await log.audit();
   const found = new Set<string>();
   for (let index = 0; index < log.size; index++) {
@@ -43,7 +50,8 @@ export async function crashService(data: string, ms: number): Promise<ServiceCra
   return { acknowledged: acknowledged.length, size: log.size, predecessor, origin: log.origin };
 }
 
-function receiptId(entry: Uint8Array): string | undefined {
+/** Id of the receipt that an entry is, in hex; undefined for a record about the log. */
+export function receiptId(entry: Uint8Array): string | undefined {
   try {
     return Buffer.from(parseReceipt(entry).claims.id).toString('hex');
   } catch {

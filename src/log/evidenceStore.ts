@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import { equalBytes, toHex } from '../../attestation/bytes/bytes.ts';
 import type { Sha256 } from '../../attestation/crypto/provider.ts';
 import { LogError } from './errors.ts';
-import { readIfPresent, writeWhole } from './files.ts';
-
-export const EVIDENCE_FOLDER = 'evidence';
+import { evidencePath } from './layout.ts';
+import type { LogFiles } from './storage.ts';
 
 /** The newest evidence document of a log. */
 export interface EvidenceHead {
@@ -13,19 +11,14 @@ export interface EvidenceHead {
   readonly digest: Uint8Array;
 }
 
-/** Path of an evidence document below the log's folder. */
-export function evidencePath(seq: number): string {
-  return join(EVIDENCE_FOLDER, `${seq}.cbor`);
-}
-
 /** Evidence documents of one log, written once and in order. The head's digest lives in memory. */
 export class EvidenceStore {
-  readonly #directory: string;
+  readonly #files: LogFiles;
   readonly #sha256: Sha256;
   #head: EvidenceHead | undefined;
 
-  constructor(directory: string, sha256: Sha256) {
-    this.#directory = directory;
+  constructor(files: LogFiles, sha256: Sha256) {
+    this.#files = files;
     this.#sha256 = sha256;
   }
 
@@ -37,7 +30,7 @@ export class EvidenceStore {
     const next = this.#head ? this.#head.seq + 1 : 0;
     if (seq !== next) throw new LogError('EVIDENCE_REFUSED', `document ${seq} was given, ${next} is next`);
     await this.check();
-    await writeWhole(join(this.#directory, evidencePath(seq)), document);
+    await this.#files.write(evidencePath(seq), document);
     this.#head = { seq, digest: this.#sha256(document) };
   }
 
@@ -45,16 +38,16 @@ export class EvidenceStore {
     if (!this.#head || seq > this.#head.seq) {
       throw new LogError('LOG_OUT_OF_RANGE', `there is no evidence document ${seq}`);
     }
-    const document = await readIfPresent(join(this.#directory, evidencePath(seq)));
+    const document = await this.#files.read(evidencePath(seq));
     if (!document) throw new LogError('LOG_CORRUPT', `evidence document ${seq} is missing`);
     return document;
   }
 
-  /** Refuses as `LOG_DIVERGED` where the newest document on disk is not the one that was written. */
+  /** Refuses as `LOG_DIVERGED` where the newest document as stored is not the one that was written. */
   async check(): Promise<void> {
     if (!this.#head) return;
     const { seq, digest } = this.#head;
-    const document = await readIfPresent(join(this.#directory, evidencePath(seq)));
+    const document = await this.#files.read(evidencePath(seq));
     if (!document || !equalBytes(this.#sha256(document), digest)) {
       throw new LogError('LOG_DIVERGED', `evidence document ${seq} is no longer ${toHex(digest)}`);
     }

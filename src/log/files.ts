@@ -47,8 +47,13 @@ export async function readIfPresent(path: string): Promise<Uint8Array | undefine
   }
 }
 
-/** The same, and makes the folder where it does not exist. */
+/** Writes a whole file durably, and makes its folder where it does not exist. */
 export async function writeInFolder(path: string, bytes: Uint8Array): Promise<void> {
-  await makeFolder(dirname(path));
-  await writeWhole(path, bytes);
+  try {
+    await writeWhole(path, bytes);
+  } catch (error) {
+    if (!hasSystemCode(error, 'ENOENT')) throw error;
+    await makeFolder(dirname(path));
+    await writeWhole(path, bytes);
+  }
 }

@@ -1,58 +1,50 @@
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { sha256With } from '../../attestation/crypto/provider.ts';
 import { Frontier } from '../../attestation/log/frontier.ts';
-import { encodeBundle, TILE_WIDTH, tilePath } from '../../attestation/log/tiles.ts';
+import { encodeBundle, TILE_WIDTH } from '../../attestation/log/tiles.ts';
+import { Attachments } from './attachments.ts';
 import type { LogError } from './errors.ts';
 import { EvidenceStore, type EvidenceHead } from './evidenceStore.ts';
-import { writeInFolder } from './files.ts';
-import type { Journal } from './journal.ts';
-import type { Lock } from './lock.ts';
 import { Publication } from './publication.ts';
+import type { NewLog } from './storage.ts';
 import { TileEdge } from './tileEdge.ts';
 import { TileStore } from './tileStore.ts';
 import { WriteQueue } from './writeQueue.ts';
 
 export interface LogSettings {
-  /** Folder of this instance, `<data>/instances/<instance hex>`. */
-  readonly directory: string;
   readonly origin: string;
   /** Told of every failed attempt to write, and of the error that ends the log. */
   readonly onFailure?: (error: unknown) => void;
   /** Pauses between the attempts of one write, in ms; after the last attempt the log ends. */
-  readonly retryDelaysMs?: readonly number[];
+  readonly retryDelaysMs: readonly number[];
 }
-
-const RETRY_DELAYS_MS = [20, 100, 500, 2000, 5000];
 
 const sha256 = sha256With(nodeCrypto);
 
 /** The append-only log of this process. Indexes are given in call order; an entry is acknowledged once synced. */
 export class InstanceLog {
   readonly origin: string;
-  readonly directory: string;
-  readonly #lock: Lock;
-  readonly #journal: Journal;
+  readonly #stored: NewLog;
   readonly #edge = new TileEdge(sha256);
   readonly #frontier = new Frontier(sha256);
   readonly #store: TileStore;
   readonly #evidence: EvidenceStore;
+  readonly #attachments: Attachments;
   readonly #publication: Publication;
   readonly #queue: WriteQueue;
   readonly #onFailure: (error: unknown) => void;
 
-  constructor(settings: LogSettings, journal: Journal, lock: Lock) {
-    const { directory, origin, onFailure = () => undefined, retryDelaysMs = RETRY_DELAYS_MS } = settings;
+  constructor(settings: LogSettings, stored: NewLog) {
+    const { origin, onFailure = () => undefined, retryDelaysMs } = settings;
+    const { files, journal } = stored;
     this.origin = origin;
-    this.directory = directory;
-    this.#lock = lock;
-    this.#journal = journal;
+    this.#stored = stored;
     this.#onFailure = onFailure;
     const edge = this.#edge;
-    this.#store = new TileStore(directory, sha256, edge);
-    this.#evidence = new EvidenceStore(directory, sha256);
-    const parts = { directory, origin, edge, store: this.#store, journal, evidence: this.#evidence };
+    this.#store = new TileStore(files, sha256, edge);
+    this.#evidence = new EvidenceStore(files, sha256);
+    this.#attachments = new Attachments(files, sha256);
+    const parts = { files, origin, edge, store: this.#store, journal, evidence: this.#evidence };
     this.#publication = new Publication(parts);
     const writer = {
       get room(): number {
@@ -64,7 +56,12 @@ export class InstanceLog {
       },
       roll: () => this.#moveBundle(),
     };
-    this.#queue = new WriteQueue(writer, { name: directory, onFailure, retryDelaysMs });
+    this.#queue = new WriteQueue(writer, { name: files.name, onFailure, retryDelaysMs });
+  }
+
+  /** Where it is, for people: a folder, or a prefix of keys. */
+  get place(): string {
+    return this.#stored.files.name;
   }
 
   /** The next index: entries that are not yet durable count. */
@@ -72,7 +69,7 @@ export class InstanceLog {
     return this.#queue.size;
   }
 
-  /** Entries that are synced to disk. */
+  /** Entries that survive a crash. */
   get durableSize(): number {
     return this.#frontier.size;
   }
@@ -95,6 +92,11 @@ export class InstanceLog {
   /** The newest published checkpoint. */
   get checkpoint(): Uint8Array | undefined {
     return this.#publication.checkpoint;
+  }
+
+  /** Entries under the newest published checkpoint; 0 without one. */
+  get publishedSize(): number {
+    return this.#publication.size;
   }
 
   /**
@@ -129,7 +131,7 @@ export class InstanceLog {
 
   /**
    * Publishes a checkpoint of a durable size, not below the last one: its partial tiles first, then the note in one
-   * step. The disk is compared with memory before: what differs ends the log as `LOG_DIVERGED`.
+   * step. Its files are compared with memory before: what differs ends the log as `LOG_DIVERGED`.
    */
   publish(checkpoint: Uint8Array, size: number): Promise<void> {
     return this.#queue.attempt(() => this.#publication.publish(checkpoint, size));
@@ -144,25 +146,53 @@ export class InstanceLog {
     return this.#evidence.read(seq);
   }
 
+  /** Keeps what vendors said when document `seq` was made. */
+  writeCollateral(seq: number, collateral: Uint8Array): Promise<void> {
+    return this.#queue.attempt(() => this.#attachments.writeCollateral(seq, collateral));
+  }
+
+  readCollateral(seq: number): Promise<Uint8Array> {
+    return this.#attachments.readCollateral(seq);
+  }
+
+  /** Keeps what outsiders said of the head of this size; what they said later replaces it. */
+  writeAnchor(size: number, anchor: Uint8Array): Promise<void> {
+    return this.#queue.attempt(() => this.#attachments.writeAnchor(size, anchor));
+  }
+
+  readAnchor(size: number): Promise<Uint8Array> {
+    return this.#attachments.readAnchor(size);
+  }
+
+  /** Paths of the anchors and the collateral. */
+  extras(): Promise<readonly string[]> {
+    return this.#attachments.paths();
+  }
+
+  /** One of `extras`, as stored; undefined where there is no such file. */
+  readExtra(path: string): Promise<Uint8Array | undefined> {
+    return this.#attachments.read(path);
+  }
+
   /** Takes no more entries, waits for those it took, then closes the files and gives up the lock. */
   close(): Promise<void> {
     return this.#queue.close(async () => {
-      await this.#journal.close();
-      await this.#lock.release();
+      await this.#stored.journal.close();
+      await this.#stored.release();
     });
   }
 
   /** Writes the tiles that the full bundle completed, then gives it its final name: bundles never lack their tiles. */
   async #moveBundle(): Promise<void> {
-    const files = this.#edge.fullTileFiles();
-    for (const { path, bytes } of files) await writeInFolder(join(this.directory, path), bytes);
-    const index = this.#frontier.size / TILE_WIDTH - 1;
-    const bundle = tilePath({ level: 'entries', index, width: TILE_WIDTH });
-    await this.#journal.moveTo(join(this.directory, bundle));
+    const { files, journal } = this.#stored;
+    const tiles = this.#edge.fullTileFiles();
+    for (const { path, bytes } of tiles) await files.write(path, bytes);
+    const entries = this.#edge.entriesOf(this.#frontier.size / TILE_WIDTH - 1) ?? [];
+    await journal.seal(entries);
     this.#edge.release();
-    for (const { path } of files) {
+    for (const { path } of tiles) {
       // Partial tiles may go once their full tile is there. One that stays is no loss.
-      await rm(join(this.directory, `${path}.p`), { recursive: true, force: true }).catch(this.#onFailure);
+      await files.removeFolder(`${path}.p`).catch(this.#onFailure);
     }
   }
 }

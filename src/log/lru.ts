@@ -18,17 +18,17 @@ export class Lru<Value> {
 
   /** Keeps nothing that is larger than the whole bound. */
   set(key: string, value: Value, bytes: number): void {
-    this.#delete(key);
+    this.delete(key);
     if (bytes > this.#maxBytes) return;
     this.#items.set(key, { value, bytes });
     this.#bytes += bytes;
     for (const oldest of this.#items.keys()) {
       if (this.#bytes <= this.#maxBytes) return;
-      this.#delete(oldest);
+      this.delete(oldest);
     }
   }
 
-  #delete(key: string): void {
+  delete(key: string): void {
     this.#bytes -= this.#items.get(key)?.bytes ?? 0;
     this.#items.delete(key);
   }

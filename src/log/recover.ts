@@ -1,20 +1,17 @@
-import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { sha256With } from '../../attestation/crypto/provider.ts';
-import { hasSystemCode, LogError } from './errors.ts';
+import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
+import { isLogError, LogError } from './errors.ts';
 import type { EvidenceHead } from './evidenceStore.ts';
-import { readIfPresent } from './files.ts';
 import { FILE } from './layout.ts';
-import { isLocked } from './lock.ts';
 import { openReadOnlyLog, readEvidenceHead, readIdentity } from './readOnlyLog.ts';
-import { cutTail, finishBundle, readJournal, type TornTail } from './storedLog.ts';
+import type { FormerFiles, LogStorage } from './storage.ts';
+import { finishBundle, readJournal, type TornTail } from './storedLog.ts';
 
 /** What is known of one former log. */
 export interface FormerLog {
-  /** Name of its folder: the instance in hex. */
+  /** The instance in hex. */
   readonly instance: string;
-  readonly directory: string;
   /** `live`: another process writes it, and it was left alone. `damaged`: see `problem`. */
   readonly state: 'whole' | 'live' | 'damaged';
   readonly problem: string | undefined;
@@ -26,7 +23,7 @@ export interface FormerLog {
   readonly cut: TornTail | undefined;
 }
 
-/** The newest former log, as found on disk: the host may have rolled it back. For the `open` record. */
+/** The newest former log, as found: the host may have rolled it back. For the `open` record. */
 export interface PredecessorFacts {
   readonly instance: string;
   readonly origin: string;
@@ -45,79 +42,87 @@ export interface Recovery {
 
 const sha256 = sha256With(nodeCrypto);
 
+/** Logs that are looked at side by side: in an object store each takes a dozen round trips. */
+const AT_ONCE = 8;
+
 /**
  * Looks at the logs of former instances, cuts torn tails of those that nobody writes, and finishes interrupted
- * bundles. No entry is ever added. A damaged log is named and stops nothing. `instances` is `<data>/instances`.
+ * bundles. No entry is ever added. A damaged log is named and stops nothing; a storage that cannot be read at the moment
+ * is `LOG_UNAVAILABLE`, as the new log must name its predecessor.
  */
-export async function recoverLogs(instances: string): Promise<Recovery> {
+export async function recoverLogs(storage: LogStorage): Promise<Recovery> {
+  const waiting = [...(await storage.instances())];
   const logs: FormerLog[] = [];
-  for (const name of await listInstances(instances)) logs.push(await recoverLog(join(instances, name)));
+  const recoverNext = async (): Promise<void> => {
+    for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+      logs.push(await recoverLog(storage, name));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, recoverNext));
   logs.sort((a, b) => a.created - b.created || (a.instance < b.instance ? -1 : 1));
-  const newest = await probe(logs.pop());
+  const newest = await probe(storage, logs.pop());
   return {
     logs: newest ? [...logs, newest] : logs,
-    predecessor: newest && (await readFacts(newest)),
+    predecessor: newest && (await readFacts(storage, newest)),
     created: (newest?.created ?? 0) + 1,
   };
 }
 
-/** Folders that became logs: those without an origin never took an entry. */
-async function listInstances(instances: string): Promise<readonly string[]> {
-  const found = await readdir(instances, { withFileTypes: true }).catch((error: unknown) => {
-    if (hasSystemCode(error, 'ENOENT')) return [];
-    throw error;
-  });
-  const names = found.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  const isLog = await Promise.all(
-    names.map(async (name) => (await readIfPresent(join(instances, name, FILE.origin))) !== undefined),
-  );
-  return names.filter((_, i) => isLog[i]);
-}
-
-async function recoverLog(directory: string): Promise<FormerLog> {
-  const base = { instance: basename(directory), directory, cut: undefined };
+async function recoverLog(storage: LogStorage, instance: string): Promise<FormerLog> {
+  const files = storage.files(instance);
+  const base = { instance, cut: undefined };
   let created = 0;
   try {
-    ({ created } = await readIdentity(directory));
-    if (await isLocked(directory)) {
-      const { size } = await readJournal(directory);
+    ({ created } = await readIdentity(files));
+    if (await storage.isLive(instance)) {
+      const { size } = await readJournal(files);
       return { ...base, created, state: 'live', problem: undefined, size };
     }
-    return { ...base, created, state: 'whole', problem: undefined, ...(await repair(directory)) };
+    return { ...base, created, state: 'whole', problem: undefined, ...(await repair(files)) };
   } catch (error) {
+    if (isLogError(error, 'LOG_UNAVAILABLE')) throw error;
     return { ...base, created, state: 'damaged', problem: describe(error), size: undefined };
   }
 }
 
 /** The newest log is opened: its tiles must give its checkpoint. */
-async function probe(log: FormerLog | undefined): Promise<FormerLog | undefined> {
+async function probe(storage: LogStorage, log: FormerLog | undefined): Promise<FormerLog | undefined> {
   if (log?.state !== 'whole') return log;
   try {
-    await openReadOnlyLog(log.directory);
+    await openReadOnlyLog(storage.files(log.instance));
     return log;
   } catch (error) {
+    if (isLogError(error, 'LOG_UNAVAILABLE')) throw error;
     return { ...log, state: 'damaged', problem: describe(error) };
   }
 }
 
 async function repair(
-  directory: string,
+  files: FormerFiles,
 ): Promise<{ readonly size: number; readonly cut: TornTail | undefined }> {
-  const journal = await readJournal(directory);
-  if (journal.torn) await cutTail(directory, journal.torn);
-  await finishBundle(directory, journal, sha256);
+  const journal = await readJournal(files);
+  const bundle = Math.floor((journal.size - journal.entries.length) / TILE_WIDTH);
+  if (journal.torn) await files.cutJournal(bundle, journal.torn);
+  await finishBundle(files, journal, sha256);
+  await files.tidyJournals(bundle);
   return { size: journal.size, cut: journal.torn };
 }
 
-async function readFacts(log: FormerLog): Promise<PredecessorFacts | undefined> {
-  const { directory, instance, size } = log;
-  const origin = await readIdentity(directory).catch(() => undefined);
-  if (!origin) return undefined;
+async function readFacts(
+  storage: LogStorage,
+  { instance, size }: FormerLog,
+): Promise<PredecessorFacts | undefined> {
+  const files = storage.files(instance);
+  const facts = await readIdentity(files).catch((error: unknown) => {
+    if (isLogError(error, 'LOG_CORRUPT')) return undefined;
+    throw error;
+  });
+  if (!facts) return undefined;
   return {
     instance,
-    origin: origin.origin,
-    checkpoint: await readIfPresent(join(directory, FILE.checkpoint)),
-    evidenceHead: await readEvidenceHead(directory),
+    origin: facts.origin,
+    checkpoint: await files.read(FILE.checkpoint),
+    evidenceHead: await readEvidenceHead(files),
     size,
   };
 }

@@ -1,5 +1,3 @@
-import { open, readFile, rename, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { equalBytes } from '../../attestation/bytes/bytes.ts';
 import type { Sha256 } from '../../attestation/crypto/provider.ts';
 import { Refusal } from '../../attestation/errors.ts';
@@ -14,9 +12,9 @@ import {
   TILE_WIDTH,
   tilePath,
 } from '../../attestation/log/tiles.ts';
-import { hasSystemCode, LogError } from './errors.ts';
-import { makeFolder, readIfPresent, syncFolder, writeInFolder } from './files.ts';
-import { FILE } from './layout.ts';
+import { LogError } from './errors.ts';
+import { bundlePath } from './layout.ts';
+import type { FormerFiles, LogFiles } from './storage.ts';
 import { TileEdge } from './tileEdge.ts';
 
 /** Bytes that a crash left behind the last complete entry of a journal. */
@@ -35,11 +33,12 @@ export interface StoredJournal {
 }
 
 /** Reads the journal of a log; a missing one is empty, as a crash between two bundles leaves it. */
-export async function readJournal(directory: string): Promise<StoredJournal> {
-  const bytes = (await readIfPresent(join(directory, FILE.journal))) ?? new Uint8Array(0);
+export async function readJournal(files: LogFiles): Promise<StoredJournal> {
+  const bundles = await countBundles(files);
+  const bytes = await files.readJournal(bundles);
   const ends = bundleEnds(bytes);
   const complete = ends.at(-1) ?? 0;
-  const size = (await countBundles(directory)) * TILE_WIDTH + ends.length;
+  const size = bundles * TILE_WIDTH + ends.length;
   return {
     entries: parseBundle(bytes.subarray(0, complete), ends.length),
     size,
@@ -47,17 +46,9 @@ export async function readJournal(directory: string): Promise<StoredJournal> {
   };
 }
 
-/** Full bundles on disk: they are there without a gap, so the first missing one is found by halving. */
-async function countBundles(directory: string): Promise<number> {
-  const exists = async (index: number): Promise<boolean> => {
-    const path = join(directory, tilePath({ level: 'entries', index, width: TILE_WIDTH }));
-    try {
-      return (await stat(path)).isFile();
-    } catch (error) {
-      if (hasSystemCode(error, 'ENOENT')) return false;
-      throw error;
-    }
-  };
+/** Full bundles: they are there without a gap, so the first missing one is found by halving. */
+async function countBundles(files: LogFiles): Promise<number> {
+  const exists = (index: number): Promise<boolean> => files.has(bundlePath(index));
   let missing = 1;
   while (await exists(missing - 1)) missing *= 2;
   let present = Math.floor(missing / 2);
@@ -70,49 +61,31 @@ async function countBundles(directory: string): Promise<number> {
   return present;
 }
 
-/** Cuts a torn tail off the journal of a log that nobody writes. */
-export async function cutTail(directory: string, torn: TornTail): Promise<void> {
-  const path = join(directory, FILE.journal);
-  const handle = await open(path, 'r+');
-  try {
-    const { size } = await handle.stat();
-    await handle.truncate(size - torn.bytes);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 /**
  * Finishes what a crash interrupted: a journal of 256 entries gets its tiles and its final name. Tiles are never
  * replaced by others: where a bundle in the middle was taken away, the log is refused as `LOG_CORRUPT`.
  */
-export async function finishBundle(directory: string, journal: StoredJournal, sha256: Sha256): Promise<void> {
+export async function finishBundle(
+  files: FormerFiles,
+  journal: StoredJournal,
+  sha256: Sha256,
+): Promise<void> {
   if (journal.entries.length < TILE_WIDTH) return;
-  const edge = await readEdge(
-    directory,
-    { ...journal, entries: [], size: journal.size - TILE_WIDTH },
-    sha256,
-  );
+  const edge = await readEdge(files, { ...journal, entries: [], size: journal.size - TILE_WIDTH }, sha256);
   for (const entry of journal.entries) edge.append(entry);
-  for (const { path, bytes } of edge.fullTileFiles()) await writeTileOnce(directory, path, bytes);
-  const index = fullTiles(0, journal.size) - 1;
-  const bundle = join(directory, tilePath({ level: 'entries', index, width: TILE_WIDTH }));
-  await makeFolder(dirname(bundle));
-  await rename(join(directory, FILE.journal), bundle);
-  await syncFolder(dirname(bundle));
-  await syncFolder(directory);
+  for (const { path, bytes } of edge.fullTileFiles()) await writeTileOnce(files, path, bytes);
+  await files.sealJournal(fullTiles(0, journal.size) - 1);
 }
 
-async function writeTileOnce(directory: string, path: string, bytes: Uint8Array): Promise<void> {
-  const found = await readIfPresent(join(directory, path));
-  if (!found) await writeInFolder(join(directory, path), bytes);
+async function writeTileOnce(files: LogFiles, path: string, bytes: Uint8Array): Promise<void> {
+  const found = await files.read(path);
+  if (!found) await files.write(path, bytes);
   else if (!equalBytes(found, bytes)) throw new LogError('LOG_CORRUPT', `${path} is of other entries`);
 }
 
 /** The right edge of a stored log: at each level the roots of the tiles below that are in no full tile. */
 export async function readEdge(
-  directory: string,
+  files: LogFiles,
   { entries, size }: Pick<StoredJournal, 'entries' | 'size'>,
   sha256: Sha256,
 ): Promise<TileEdge> {
@@ -121,21 +94,21 @@ export async function readEdge(
     const first = fullTiles(level, size) * TILE_WIDTH;
     const roots: Uint8Array[] = [];
     for (let i = 0; i < partialWidth(level, size); i++) {
-      roots.push(rootOf(sha256, await readFullTile(directory, level - 1, first + i)));
+      roots.push(rootOf(sha256, await readFullTile(files, level - 1, first + i)));
     }
     levels.push(roots);
   }
   return new TileEdge(sha256, size, levels, entries);
 }
 
-async function readFullTile(directory: string, level: number, index: number): Promise<readonly Uint8Array[]> {
+async function readFullTile(files: LogFiles, level: number, index: number): Promise<readonly Uint8Array[]> {
   const path = tilePath({ level, index, width: TILE_WIDTH });
+  const bytes = await files.read(path);
+  if (!bytes) throw new LogError('LOG_CORRUPT', `${path} is missing`);
   try {
-    return parseTile(await readFile(join(directory, path)), TILE_WIDTH);
+    return parseTile(bytes, TILE_WIDTH);
   } catch (error) {
-    if (error instanceof Refusal || hasSystemCode(error, 'ENOENT')) {
-      throw new LogError('LOG_CORRUPT', `${path} is missing or damaged`, error);
-    }
+    if (error instanceof Refusal) throw new LogError('LOG_CORRUPT', `${path} is damaged`, error);
     throw error;
   }
 }

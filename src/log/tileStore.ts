@@ -1,10 +1,8 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { concat, equalBytes } from '../../attestation/bytes/bytes.ts';
+import { equalBytes } from '../../attestation/bytes/bytes.ts';
 import type { Sha256 } from '../../attestation/crypto/provider.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { foldRoots } from '../../attestation/log/frontier.ts';
-import { MemoryTree, rootOf } from '../../attestation/log/memoryTree.ts';
+import { rootOf } from '../../attestation/log/memoryTree.ts';
 import { emptyRoot, leafHash } from '../../attestation/log/merkle.ts';
 import { completeSubtrees, consistencyRanges, inclusionRanges } from '../../attestation/log/subtrees.ts';
 import type { LeafRange, Subtree } from '../../attestation/log/subtrees.ts';
@@ -20,24 +18,27 @@ import {
 } from '../../attestation/log/tiles.ts';
 import { LogError } from './errors.ts';
 import { Lru } from './lru.ts';
+import type { LogFiles } from './storage.ts';
 import type { TileEdge } from './tileEdge.ts';
+import { TileTree } from './tileTree.ts';
 
 const CACHE_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads of one log: full tiles and bundles from disk, the open ones from memory. Each tile that comes from disk must
- * hash to what its parent tile holds, up to the edge in memory, and each bundle to its tile: who controls the disk of
- * a running log can make reads fail as `LOG_CORRUPT`, not make them lie.
+ * Reads of one log: full tiles and bundles from its files, the open ones from memory. Each tile that comes from a file
+ * must hash to what its parent tile holds, up to the edge in memory, and each bundle to its tile: who controls the
+ * storage of a running log can make reads fail as `LOG_CORRUPT`, not make them lie.
  */
 export class TileStore {
-  readonly #directory: string;
+  readonly #files: LogFiles;
   readonly #sha256: Sha256;
   readonly #edge: TileEdge;
-  readonly #tiles = new Lru<MemoryTree>(CACHE_BYTES / 2);
+  readonly #tiles = new Lru<TileTree>(CACHE_BYTES / 2);
+  readonly #loading = new Map<string, Promise<TileTree>>();
   readonly #bundles = new Lru<readonly Uint8Array[]>(CACHE_BYTES / 2);
 
-  constructor(directory: string, sha256: Sha256, edge: TileEdge) {
-    this.#directory = directory;
+  constructor(files: LogFiles, sha256: Sha256, edge: TileEdge) {
+    this.#files = files;
     this.#sha256 = sha256;
     this.#edge = edge;
   }
@@ -75,8 +76,10 @@ export class TileStore {
     const cached = this.#bundles.get(path);
     if (cached) return cached;
     const entries = parseStored(path, await this.#read(path), parseBundle);
-    const { leafHashes } = await this.#tree(0, bundle);
-    const matches = entries.every((entry, i) => isHash(leafHash(this.#sha256, entry), leafHashes[i]));
+    const tree = await this.#tree(0, bundle);
+    const matches = entries.every((entry, i) =>
+      isHash(leafHash(this.#sha256, entry), tree.subtreeRoot(0, i)),
+    );
     if (!matches) throw new LogError('LOG_CORRUPT', `${path} holds other entries than the tree`);
     this.#bundles.set(path, entries, byteLength(entries));
     return entries;
@@ -89,7 +92,7 @@ export class TileStore {
     if ((index * TILE_WIDTH + width) * span > this.#edge.size) return undefined;
     return level === 'entries'
       ? encodeBundle((await this.entries(index)).slice(0, width))
-      : concat(...(await this.#tree(level, index)).leafHashes.slice(0, width));
+      : (await this.#tree(level, index)).bytes(width);
   }
 
   #roots(ranges: readonly LeafRange[]): Promise<readonly Uint8Array[]> {
@@ -111,31 +114,51 @@ export class TileStore {
   }
 
   /** The tree over the hashes of a tile, full or as far as the log goes. */
-  async #tree(level: number, index: number): Promise<MemoryTree> {
+  async #tree(level: number, index: number): Promise<TileTree> {
     const kept = this.#edge.hashesOf(level, index);
     const path = tilePath({ level, index, width: kept?.length ?? TILE_WIDTH });
     const cached = this.#tiles.get(path);
     if (cached) return cached;
-    const tree = new MemoryTree(this.#sha256, kept ?? parseStored(path, await this.#read(path), parseTile));
-    if (!kept) await this.#requireInParent(path, level, index, tree.root);
-    // Its nodes take as much again as its hashes.
-    this.#tiles.set(path, tree, 2 * byteLength(tree.leafHashes));
+    if (kept) return this.#keep(path, new TileTree(kept));
+    // A proof asks for up to eight nodes of one tile at once: it is read and hashed once for all of them.
+    const loading = this.#loading.get(path) ?? this.#load(path, level, index);
+    this.#loading.set(path, loading);
+    return loading;
+  }
+
+  async #load(path: string, level: number, index: number): Promise<TileTree> {
+    try {
+      const tree = new TileTree(parseStored(path, await this.#read(path), parseTile));
+      await this.#requireInParent(path, level, index, tree.subtreeRoot(TILE_HEIGHT, 0));
+      return this.#keep(path, tree);
+    } finally {
+      this.#loading.delete(path);
+    }
+  }
+
+  #keep(path: string, tree: TileTree): TileTree {
+    this.#tiles.set(path, tree, tree.byteLength);
     return tree;
   }
 
-  async #requireInParent(path: string, level: number, index: number, root: Uint8Array): Promise<void> {
+  async #requireInParent(
+    path: string,
+    level: number,
+    index: number,
+    root: Uint8Array | undefined,
+  ): Promise<void> {
     const parent = await this.#tree(level + 1, Math.floor(index / TILE_WIDTH));
-    if (!isHash(root, parent.leafHashes[index % TILE_WIDTH])) {
+    if (!root || !isHash(root, parent.subtreeRoot(0, index % TILE_WIDTH))) {
       throw new LogError('LOG_CORRUPT', `${path} has another root than its parent tile holds`);
     }
   }
 
   async #read(path: string): Promise<Uint8Array> {
-    try {
-      return await readFile(join(this.#directory, path));
-    } catch (error) {
-      throw new LogError('LOG_CORRUPT', `${path} cannot be read`, error);
-    }
+    const bytes = await this.#files.read(path).catch((error: unknown) => {
+      throw error instanceof LogError ? error : new LogError('LOG_CORRUPT', `${path} cannot be read`, error);
+    });
+    if (!bytes) throw new LogError('LOG_CORRUPT', `${path} is missing`);
+    return bytes;
   }
 
   /** Reads the newest full tile again, past the cache, and refuses what this process did not write. */

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { MAX_ENTRY_BYTES } from '../../attestation/log/tiles.ts';
-import { LogError } from './errors.ts';
+import { isLogError, LogError } from './errors.ts';
 
 /** Puts batches of entries on disk. */
 export interface BatchWriter {
@@ -25,6 +25,9 @@ export interface QueueSettings {
 const MAX_PENDING_BYTES = 64 * 1024 * 1024;
 /** Bytes of one write. */
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
+
+/** A stop does not wait for a storage that stays away. */
+const ATTEMPTS_WHEN_CLOSING = 5;
 
 interface PendingEntry {
   readonly entry: Uint8Array;
@@ -96,7 +99,8 @@ export class WriteQueue {
       try {
         await work();
       } catch (error) {
-        if (error instanceof LogError) throw error.code === 'LOG_DIVERGED' ? this.#stop(error) : error;
+        if (isLogError(error, 'LOG_DIVERGED')) throw this.#stop(error);
+        if (isFinal(error)) throw error;
         this.#settings.onFailure(error);
         throw this.#unavailable(error);
       }
@@ -162,8 +166,9 @@ export class WriteQueue {
         this.#failing = false;
         return;
       } catch (error) {
-        const pause = this.#settings.retryDelaysMs[attempt];
-        if (error instanceof LogError || pause === undefined) throw error;
+        const patient = !this.#closing || attempt < ATTEMPTS_WHEN_CLOSING;
+        const pause = patient ? this.#settings.retryDelaysMs[attempt] : undefined;
+        if (isFinal(error) || pause === undefined) throw error;
         this.#failing = true;
         this.#settings.onFailure(error);
         await delay(pause);
@@ -174,10 +179,9 @@ export class WriteQueue {
   /** Ends the queue for ever: everything that waits is refused. */
   #stop(error: unknown): LogError {
     if (this.#stopped) return this.#stopped;
-    this.#stopped =
-      error instanceof LogError
-        ? error
-        : new LogError('LOG_ENDED', `${this.#settings.name} could not be written`, error);
+    this.#stopped = isFinal(error)
+      ? error
+      : new LogError('LOG_ENDED', `${this.#settings.name} could not be written`, error);
     this.#settings.onFailure(this.#stopped);
     for (const { reject } of this.#pending) reject(this.#stopped);
     this.#pending = [];
@@ -188,6 +192,11 @@ export class WriteQueue {
   #unavailable(cause?: unknown): LogError {
     return new LogError('LOG_UNAVAILABLE', `${this.#settings.name} cannot be written`, cause);
   }
+}
+
+/** Trying again changes nothing. */
+function isFinal(error: unknown): error is LogError {
+  return error instanceof LogError && error.code !== 'LOG_UNAVAILABLE';
 }
 
 function closed(): LogError {

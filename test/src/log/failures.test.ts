@@ -1,15 +1,14 @@
-import { execFileSync } from 'node:child_process';
 import { appendFile, copyFile, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
-import { mkdtempSync, rmdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { parseBundle } from '../../../attestation/log/tiles.ts';
+import { diskStorage } from '../../../src/log/diskStorage.ts';
 import type { InstanceLog } from '../../../src/log/instanceLog.ts';
 import { openLog } from '../../../src/log/openLog.ts';
 import { openReadOnlyLog } from '../../../src/log/readOnlyLog.ts';
 import { recoverLogs } from '../../../src/log/recover.ts';
+import { canMount, mountSmall, unmount } from '../../../scripts/crash/fullDisk.ts';
 import {
   brokenFile,
   entryOf,
@@ -35,26 +34,7 @@ function failing(operation: 'write' | 'sync' | 'truncate', broken: () => boolean
   }));
 }
 
-function mount(folder: string): void {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', folder], { stdio: 'ignore' });
-}
-
-let mountable: boolean | undefined;
-
-/** True where this process may mount: root with the capability, on Linux. */
-function canMount(): boolean {
-  if (mountable !== undefined) return mountable;
-  const folder = mkdtempSync(join(tmpdir(), 'vouchsafe-mount-'));
-  try {
-    mount(folder);
-    execFileSync('umount', [folder]);
-    mountable = true;
-  } catch {
-    mountable = false;
-  }
-  rmdirSync(folder);
-  return mountable;
-}
+const mountable = canMount();
 
 describe('a disk that fails', () => {
   test('for a while: nothing is lost or doubled', async () => {
@@ -71,7 +51,7 @@ describe('a disk that fails', () => {
         broken = false;
         await waiting.durable;
         await fill(log, 10);
-        const journal = await readFile(join(log.directory, 'journal'));
+        const journal = await readFile(join(log.place, 'journal'));
         expect(parseBundle(journal, 10)).toHaveLength(10);
         expect(toHex(log.head.root)).toBe(toHex(expectedRoot(10)));
         await publish(log);
@@ -113,7 +93,7 @@ describe('a disk that fails', () => {
     await withLog(
       async (log) => {
         // A file where a folder is needed.
-        const blocked = join(log.directory, 'tile/0');
+        const blocked = join(log.place, 'tile/0');
         await writeFile(blocked, '');
         await fill(log, 256);
         while (failures < 2) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -129,13 +109,14 @@ describe('a disk that fails', () => {
     );
   });
 
-  const whenMounted = canMount() ? test : test.skip;
-  whenMounted(`full${canMount() ? '' : ' (skipped: no small file system can be mounted here)'}`, () =>
+  const whenMounted = mountable ? test : test.skip;
+  whenMounted(`full${mountable ? '' : ' (skipped: no small file system can be mounted here)'}`, () =>
     withFolder(async (folder) => {
-      mount(folder);
+      mountSmall(folder, '256k');
       try {
-        const directory = join(folder, 'instances', 'a0');
-        const log = await openLog({ directory, origin: ORIGIN, created: 1, retryDelaysMs: [1, 1] });
+        const storage = diskStorage(join(folder, 'instances'));
+        const named = { storage, instance: 'a0', origin: ORIGIN, created: 1 };
+        const log = await openLog({ ...named, retryDelaysMs: [1, 1] });
         const durable: number[] = [];
         for (let code = 'done'; code === 'done';) {
           code = await logCodeOf(async () => {
@@ -147,19 +128,19 @@ describe('a disk that fails', () => {
         }
         expect(log.durableSize).toBe(durable.length);
         await log.close();
-        await recoverLogs(join(folder, 'instances'));
-        const stored = await openReadOnlyLog(directory);
+        await recoverLogs(storage);
+        const stored = await openReadOnlyLog(storage.files('a0'));
         expect(stored.size).toBeGreaterThanOrEqual(durable.length);
         for (const index of durable) expect((await stored.entry(index))[0]).toBe(index);
       } finally {
-        execFileSync('umount', [folder]);
+        unmount(folder);
       }
     }),
   );
 });
 
 describe('live-rollback: a disk that is not what this process left', () => {
-  const journalOf = (log: InstanceLog) => join(log.directory, 'journal');
+  const journalOf = (log: InstanceLog) => join(log.place, 'journal');
 
   /** Each tampers with the files of a log of 300 entries whose last checkpoint is of 290. */
   const seenAtAppend: [string, (log: InstanceLog) => Promise<void>][] = [
@@ -183,11 +164,11 @@ describe('live-rollback: a disk that is not what this process left', () => {
         await writeFile(journalOf(log), bytes);
       },
     ],
-    ['an older checkpoint', (log) => writeFile(join(log.directory, 'checkpoint'), Buffer.from('older\n'))],
-    ['no checkpoint', (log) => rm(join(log.directory, 'checkpoint'))],
-    ['the newest tile', (log) => writeFile(join(log.directory, 'tile/0/000'), Buffer.alloc(8192))],
-    ['an older evidence head', (log) => writeFile(join(log.directory, 'evidence/1.cbor'), 'older')],
-    ['no evidence head', (log) => rm(join(log.directory, 'evidence/1.cbor'))],
+    ['an older checkpoint', (log) => writeFile(join(log.place, 'checkpoint'), Buffer.from('older\n'))],
+    ['no checkpoint', (log) => rm(join(log.place, 'checkpoint'))],
+    ['the newest tile', (log) => writeFile(join(log.place, 'tile/0/000'), Buffer.alloc(8192))],
+    ['an older evidence head', (log) => writeFile(join(log.place, 'evidence/1.cbor'), 'older')],
+    ['no evidence head', (log) => rm(join(log.place, 'evidence/1.cbor'))],
   ];
 
   async function prepare(log: InstanceLog): Promise<void> {
@@ -222,17 +203,17 @@ describe('live-rollback: a disk that is not what this process left', () => {
   test('a changed evidence head: the next document ends the log', () =>
     withLog(async (log) => {
       await prepare(log);
-      await writeFile(join(log.directory, 'evidence/1.cbor'), 'older');
+      await writeFile(join(log.place, 'evidence/1.cbor'), 'older');
       expect(await logCodeOf(() => log.writeEvidence(2, utf8('c')))).toBe('LOG_DIVERGED');
     }));
 
   test('older tiles and bundles: reads of them fail, and do not lie', () =>
     withLog(async (log) => {
       await fill(log, 600);
-      const bundle = await readFile(join(log.directory, 'tile/entries/000'));
+      const bundle = await readFile(join(log.place, 'tile/entries/000'));
       bundle[5]! ^= 1;
-      await writeFile(join(log.directory, 'tile/entries/000'), bundle);
-      await writeFile(join(log.directory, 'tile/0/001'), Buffer.alloc(8192));
+      await writeFile(join(log.place, 'tile/entries/000'), bundle);
+      await writeFile(join(log.place, 'tile/0/001'), Buffer.alloc(8192));
       expect(await logCodeOf(() => log.entry(3))).toBe('LOG_CORRUPT');
       expect(await logCodeOf(() => log.inclusionProof(300, 600))).toBe('LOG_CORRUPT');
       expect(await logCodeOf(() => log.tile('tile/0/001'))).toBe('LOG_CORRUPT');

@@ -18,7 +18,9 @@ import {
   ORIGIN,
   publish,
   sha256,
+  PLACES,
   withLog,
+  withLogIn,
 } from './support.ts';
 
 describe('appending', () => {
@@ -77,7 +79,7 @@ describe('appending', () => {
     withLog(
       async (log) => {
         await fill(log, 20);
-        const journal = await readFile(join(log.directory, 'journal'));
+        const journal = await readFile(join(log.place, 'journal'));
         expect(parseBundle(journal, 20).map(toHex)).toEqual(
           Array.from({ length: 20 }, (_, i) => toHex(entryOf(i))),
         );
@@ -107,13 +109,16 @@ describe('appending', () => {
       expect(await logCodeOf(() => publish(log))).toBe('LOG_ENDED');
     }));
 
-  test('a folder is opened once, also after its writer is gone', () =>
-    withLog(async (log) => {
-      const again = () => openLog({ directory: log.directory, origin: ORIGIN, created: 2 });
-      expect(await logCodeOf(again)).toBe('LOG_LOCKED');
-      await log.close();
-      expect(await logCodeOf(again)).toBe('LOG_LOCKED');
-    }));
+  test.each(PLACES)('in %s a log is opened once, also after its writer is gone', (_name, withPlace) =>
+    withPlace(({ storage }) =>
+      withLogIn(storage, async (log) => {
+        const again = () => openLog({ storage, instance: 'a0', origin: ORIGIN, created: 2 });
+        expect(await logCodeOf(again)).toBe('LOG_LOCKED');
+        await log.close();
+        expect(await logCodeOf(again)).toBe('LOG_LOCKED');
+      }),
+    ),
+  );
 });
 
 describe('reading', () => {
@@ -183,12 +188,12 @@ describe('publishing', () => {
     withLog(async (log) => {
       await fill(log, 250);
       await publish(log);
-      expect(await readdir(join(log.directory, 'tile/0'))).toEqual(['000.p']);
+      expect(await readdir(join(log.place, 'tile/0'))).toEqual(['000.p']);
       await fill(log, 300);
       await publish(log);
-      expect((await readdir(join(log.directory, 'tile/0'))).sort()).toEqual(['000', '001.p']);
-      expect(await readdir(join(log.directory, 'tile/entries'))).toEqual(['000']);
-      expect(await readFile(join(log.directory, 'checkpoint'))).toEqual(
+      expect((await readdir(join(log.place, 'tile/0'))).sort()).toEqual(['000', '001.p']);
+      expect(await readdir(join(log.place, 'tile/entries'))).toEqual(['000']);
+      expect(await readFile(join(log.place, 'checkpoint'))).toEqual(
         Buffer.from(noteOf(300, expectedRoot(300))),
       );
     }));
@@ -239,13 +244,13 @@ describeCorpus('C2SP logs byte for byte', 'standards/vectors/tlog', (directory) 
           await log.publish(utf8(note), size);
         }
         for (const [path, hex] of Object.entries(vector.tiles)) {
-          expect((await readFile(join(log.directory, path))).toString('hex')).toBe(hex);
+          expect((await readFile(join(log.place, path))).toString('hex')).toBe(hex);
           expect(toHex((await log.tile(path))!)).toBe(hex);
         }
         for (const [path, hex] of Object.entries(vector.entry_bundles)) {
           expect(toHex((await log.tile(path))!)).toBe(hex);
         }
-        expect(await readFile(join(log.directory, 'checkpoint'), 'utf8')).toBe(vector.checkpoints['15']);
+        expect(await readFile(join(log.place, 'checkpoint'), 'utf8')).toBe(vector.checkpoints['15']);
       },
       { origin: vector.origin },
     );
@@ -263,7 +268,7 @@ describeCorpus('C2SP logs byte for byte', 'standards/vectors/tlog', (directory) 
         await log.publish(utf8(mirror.checkpoint), 300);
         for (const [path, hex] of Object.entries(mirror.tiles)) {
           expect(parseTilePath(path).width).toBeGreaterThan(0);
-          expect((await readFile(join(log.directory, path))).toString('hex')).toBe(hex);
+          expect((await readFile(join(log.place, path))).toString('hex')).toBe(hex);
         }
       },
       { origin: mirror.origin },

@@ -1,8 +1,10 @@
 import { constants, statSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, readFile, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { hasSystemCode, LogError } from './errors.ts';
 import { makeFolder, syncFolder } from './files.ts';
+import { bundlePath, FILE } from './layout.ts';
+import type { Journal } from './storage.ts';
 
 /** What the journal needs of an open file. */
 export interface JournalFile {
@@ -65,27 +67,29 @@ async function createFile(path: string, openFile: OpenJournalFile): Promise<Open
  * what a failed one left behind is cut off first. Before and after each append the file must be the one that this
  * process made, as long as this process left it, else `LOG_DIVERGED`.
  */
-export class Journal {
+export class DiskJournal implements Journal {
+  readonly #directory: string;
   readonly #path: string;
   readonly #openFile: OpenJournalFile;
   #open: OpenFile;
+  #bundle = 0;
   #length = 0;
   /** A failed append may have left bytes behind the synced length. */
   #torn = false;
   /** The file has its final name and no new one took its place yet. */
   #moved = false;
 
-  private constructor(path: string, openFile: OpenJournalFile, open: OpenFile) {
-    this.#path = path;
+  private constructor(directory: string, openFile: OpenJournalFile, open: OpenFile) {
+    this.#directory = directory;
+    this.#path = join(directory, FILE.journal);
     this.#openFile = openFile;
     this.#open = open;
   }
 
-  static async create(path: string, openFile: OpenJournalFile): Promise<Journal> {
-    return new Journal(path, openFile, await createFile(path, openFile));
+  static async create(directory: string, openFile: OpenJournalFile): Promise<DiskJournal> {
+    return new DiskJournal(directory, openFile, await createFile(join(directory, FILE.journal), openFile));
   }
 
-  /** Appends durably. After an error nothing of `bytes` counts, and the same may be appended again. */
   async append(bytes: Uint8Array): Promise<void> {
     if (this.#torn) await this.#cut();
     this.check();
@@ -107,9 +111,13 @@ export class Journal {
     this.#torn = false;
   }
 
-  /** Refuses as `LOG_DIVERGED` what this process did not leave there. */
   check(): void {
     this.#expect(this.#length);
+  }
+
+  read(): Promise<Uint8Array> {
+    this.check();
+    return readFile(this.#path);
   }
 
   #expect(length: number): void {
@@ -132,18 +140,19 @@ export class Journal {
     }
   }
 
-  /** Gives the full bundle its final name and begins a new one. After an error it may be tried again. */
-  async moveTo(bundlePath: string): Promise<void> {
+  async seal(): Promise<void> {
+    const path = join(this.#directory, bundlePath(this.#bundle));
     if (!this.#moved) {
       this.check();
-      await makeFolder(dirname(bundlePath));
-      await rename(this.#path, bundlePath);
+      await makeFolder(dirname(path));
+      await rename(this.#path, path);
       this.#moved = true;
     }
-    await syncFolder(dirname(bundlePath));
+    await syncFolder(dirname(path));
     const next = await createFile(this.#path, this.#openFile);
     await this.#open.file.close();
     this.#open = next;
+    this.#bundle++;
     this.#length = 0;
     this.#moved = false;
   }
