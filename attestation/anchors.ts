@@ -12,7 +12,11 @@ export type AnchorRole =
   | 'tpm'
   | 'nvidia-device'
   /** NVIDIA reference values. */
-  | 'nvidia-rim';
+  | 'nvidia-rim'
+  /** RFC 3161 timestamp authorities that the caller names: no key of one is published here. */
+  | 'timestamp'
+  /** Organisations that answer for a service, by keys that the caller names. */
+  | 'operator';
 
 /** A public key that a relying party trusts, pinned by the SHA-256 of its DER SubjectPublicKeyInfo. */
 export interface Anchor {

@@ -1,6 +1,7 @@
 import { toHex } from './bytes/bytes.ts';
 import { parseBundle, type Bundle } from './bundle/bundle.ts';
 import { appraiseCoverage } from './bundle/coverage.ts';
+import { appraiseWitnessed, type OutsideView } from './bundle/upper.ts';
 import { skip, type Check } from './checks.ts';
 import { mergeCollateral } from './collateral.ts';
 import {
@@ -15,7 +16,10 @@ import { forOneAppraisal, type AppraisalContext } from './evidence/context.ts';
 import { policyDigest } from './policy/digest.ts';
 import { appraiseReceiptClaims, type Exchange } from './receipt/appraise.ts';
 import type { ParsedReceipt } from './receipt/receipt.ts';
+import type { AttestedTime } from './time/clock.ts';
+import { appraiseTimeAnchor, type LowerTime } from './time/lower.ts';
 import { runSteps } from './verdict/steps.ts';
+import { isoTime } from './x509/time.ts';
 import { decide, tierOf, type SimulatedComponent, type Verdict } from './verdict/verdict.ts';
 
 export interface EvidenceResult {
@@ -37,14 +41,36 @@ export async function appraiseEvidence(
   const live: Check[] = appraisal.document
     ? [checkNonceProof(appraisal.document, nonce, context), checkKeysetTime(appraisal.document, context)]
     : [];
-  const checks = [...appraisal.checks, ...live, relayLimit()];
-  return { verdict: conclude(checks, appraisal.simulated, context), appraisal };
+  const made = await lowerOf(appraisal, 'document', context);
+  const checks = [...appraisal.checks, ...live, ...made.checks, relayLimit()];
+  return { verdict: conclude(checks, appraisal.simulated, context, { lower: made.lower }), appraisal };
+}
+
+/** When the document was made at the earliest; nothing where it was refused. */
+async function lowerOf(
+  { document }: DocumentAppraisal,
+  subject: string,
+  context: AppraisalContext,
+): Promise<{ readonly checks: readonly Check[]; readonly lower: LowerTime['lower'] }> {
+  if (!document) return { checks: [], lower: undefined };
+  const { check, lower } = await appraiseTimeAnchor(document, subject, context);
+  return { checks: [check], lower };
 }
 
 export interface ReceiptResult {
   readonly verdict: Verdict;
   /** Undefined unless its signature verified under the keyset of the cited document. */
   readonly receipt: ParsedReceipt | undefined;
+  /** What outsiders say of its time: what became known to be bad later is compared with `upper`. */
+  readonly times: JudgedTimes;
+}
+
+/** Times that somebody vouches for whom the caller trusts; undefined where nobody does. */
+export interface JudgedTimes {
+  /** The receipt and its evidence existed then at the latest. */
+  readonly upper?: AttestedTime | undefined;
+  /** The cited evidence was made after it. */
+  readonly lower?: AttestedTime | undefined;
 }
 
 /** Judges a receipt with the document that it cites, before a later one covers it: at best a warning. */
@@ -67,26 +93,32 @@ export async function appraiseBundle(
   context: AppraisalContext,
 ): Promise<ReceiptResult> {
   const { value: bundle, checks } = await runSteps(['bundle.format'], 'bundle', () => parseBundle(encoded));
-  if (!bundle) return { verdict: conclude(checks, [], context), receipt: undefined };
+  if (!bundle) return { verdict: conclude(checks, [], context), receipt: undefined, times: {} };
   const collateral = mergeCollateral(context.collateral, bundle.collateral);
   return appraiseParts(checks, bundle, exchange, { ...context, collateral });
 }
 
 async function appraiseParts(
   leading: readonly Check[],
-  bundle: Pick<Bundle, 'receipt' | 'cited' | 'covering'>,
+  bundle: Pick<Bundle, 'receipt' | 'cited' | 'covering' | 'witnessed'>,
   exchange: Exchange,
   given: AppraisalContext,
 ): Promise<ReceiptResult> {
-  const context = forOneAppraisal(given);
+  const caller = forOneAppraisal(given);
+  const outside = await appraiseWitnessed(bundle, caller);
+  // Valid then: all windows are judged for the time at which the evidence is known to have existed.
+  const context = { ...caller, now: Math.min(caller.now, outside.upper?.time ?? caller.now) };
   const library = referenceLibrary(context);
   const cited = await appraiseDocument(bundle.cited, 'cited ', context, library);
+  const made = await lowerOf(cited, 'cited document', context);
+  const times = { upper: outside.upper, lower: made.lower };
   const { checks, receipt } = await appraiseReceiptClaims(
     bundle.receipt,
     cited.document,
     cited.devices,
     exchange,
     context,
+    { upper: times.upper?.time, lower: times.lower?.time },
   );
   const parts = bundle.covering;
   const covering = parts && {
@@ -97,21 +129,28 @@ async function appraiseParts(
   const all = [
     ...leading,
     ...cited.checks,
+    ...made.checks,
     ...(covering?.appraisal.checks ?? []),
     ...checks,
     ...coverage,
-    ...historyLimits(context),
+    ...outside.checks,
+    ...historyLimits(outside),
     relayLimit(),
   ];
   const simulated = [...new Set([...cited.simulated, ...(covering?.appraisal.simulated ?? [])])];
-  return { verdict: conclude(all, simulated, context), receipt };
+  return { verdict: conclude(all, simulated, context, times), receipt, times };
 }
 
-function historyLimits({ policy }: AppraisalContext): readonly Check[] {
-  const reason = `the policy asks for witnesses: ${policy.witnesses}`;
+function historyLimits({ witnessedSize }: OutsideView): readonly Check[] {
   return [
-    skip('log.witnesses', 'log', 'NOT_REQUIRED', reason),
-    skip('limits.history', 'log', 'NOT_EXCLUDED', 'no witness saw this log'),
+    witnessedSize === undefined
+      ? skip('limits.history', 'log', 'NOT_EXCLUDED', 'no quorum of witnesses whom you trust saw this log')
+      : skip(
+          'limits.instances',
+          'log',
+          'NOT_EXCLUDED',
+          `witnesses saw this log with ${witnessedSize} entries`,
+        ),
     skip('limits.unreceipted', 'log', 'NOT_EXCLUDED', 'the log shows what was receipted, not what was not'),
   ];
 }
@@ -121,10 +160,11 @@ function relayLimit(): Check {
   return skip('limits.relay', 'devices', 'NOT_EXCLUDED', reason);
 }
 
-function conclude(
+export function conclude(
   checks: readonly Check[],
   simulated: readonly SimulatedComponent[],
   context: AppraisalContext,
+  { upper, lower }: JudgedTimes = {},
 ): Verdict {
   return {
     version: 'vouchsafe/verdict/1',
@@ -134,6 +174,8 @@ function conclude(
     policyDigest: toHex(policyDigest(context.policy, context.crypto)),
     // Throws where `now` is no time: by NaN nothing would be out of date.
     judgedAt: new Date(context.now).toISOString(),
+    ...(upper && { upper: isoTime(upper.time) }),
+    ...(lower && { lower: isoTime(lower.time) }),
     checks,
   };
 }

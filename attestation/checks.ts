@@ -10,6 +10,7 @@ export const CHECKS = {
   'document.keyset': 'The statement vouches for exactly the keys in the document.',
   'document.nonce': 'The evidence was made after you chose your nonce.',
   'document.time': 'The evidence is in the span of time that the policy accepts.',
+  'document.lower': 'The evidence was made after the time that its own time anchor states.',
   'document.simulated': 'The set of simulated components is exactly the one the policy names.',
   // The CPU.
   'cpu.platform': 'The CPU platform is one that the policy names.',
@@ -73,6 +74,7 @@ export const CHECKS = {
   'receipt.nonce': 'The receipt repeats the nonce of your request.',
   'receipt.request': 'The receipt commits to this request.',
   'receipt.response': 'The receipt commits to this response.',
+  'receipt.tenant': 'The receipt commits to this tenant.',
   'log.cited': 'The receipt was issued after the evidence that it cites.',
   'log.checkpoint': 'The log signed the tree that the later evidence covers.',
   'log.covering': 'The later evidence is of the same instance, log and hardware.',
@@ -80,11 +82,25 @@ export const CHECKS = {
   'log.consistency': 'The log only grew between the two evidence documents.',
   'log.covered': 'A hardware report covers this receipt.',
   'log.witnesses': 'A quorum of witnesses saw the log, so its operator cannot show two.',
+  'log.timestamp': 'A timestamp authority that you trust saw a tree that holds this receipt.',
+  'log.upper':
+    'The receipt and its evidence existed at the stated time, and are judged for it: what became known later is another question.',
+  // What someone opens of a receipt to a third party, item by item; what is not opened stays hidden.
+  'disclosure.format': 'The disclosure is canonical and has only known parts.',
+  'disclosure.request': 'This request is what the receipt commits to.',
+  'disclosure.response': 'This response is what the receipt commits to.',
+  'disclosure.chunks': 'These chunks are the ones at their places in the stream that the receipt commits to.',
+  'disclosure.parameter': 'This parameter is what the receipt commits to.',
+  'disclosure.tenant': 'This tenant is what the receipt commits to.',
+  // Who answers for the service: the word of an organisation, not of hardware.
+  'operator.statement': 'An organisation that you trust signed that it operates this instance.',
   // What no check here can exclude, said on every verdict that it touches.
   'limits.host-tpm': 'A TPM of the host says what booted; it does not protect memory from the host.',
   'limits.relay': 'That the devices are attached to this machine, not relayed, rests on the measured code.',
   'limits.history':
     'Without witnesses, a rolled back disk, a second instance from one disk or a second view of the log shows only when two views meet.',
+  'limits.instances':
+    'Witnesses see one log at a time: a second instance from one disk has a log of its own, and shows when the `open` records of both are compared.',
   'limits.unreceipted': 'A response without a receipt is not vouched for.',
 } as const;
 
@@ -97,6 +113,7 @@ export type CheckCode =
   | 'NOT_REACHED'
   | 'NOT_REQUIRED'
   | 'NOT_EXCLUDED'
+  | 'NOT_OPENED'
   | 'ACCEPTED_SIMULATED'
   | RefusalCode;
 

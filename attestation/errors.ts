@@ -96,10 +96,22 @@ export const REFUSALS = {
   INCLUSION_INVALID: 'The log does not hold this receipt at its index: it was omitted or replaced.',
   CONSISTENCY_INVALID: 'The later log does not extend the earlier one: history was rewritten.',
   CHECKPOINT_MISMATCH: 'The checkpoint is of another log, size or root than the evidence states.',
+  EPOCH_MISMATCH: 'The log entry does not record the later evidence. Fetch the bundle again from its issuer.',
   RECEIPT_UNCOVERED:
     'No later hardware report covers this receipt yet. Fetch the bundle again after the epoch ends.',
   WITNESS_QUORUM_MISSING:
-    'No quorum of witnesses has seen this log. The operator alone vouches for completeness.',
+    'No quorum of the witnesses that you trust has seen this log: its operator alone vouches for completeness. Fetch the bundle again later, or name other witnesses.',
+  TIMESTAMP_MISSING:
+    'No trusted authority has timestamped a tree that holds this receipt. Fetch the bundle again later, or name the authority in the policy.',
+  TIMESTAMP_MISMATCH: 'The timestamp is over other bytes. Ask the issuer for the token of this checkpoint.',
+  TIMESTAMP_NOT_GRANTED:
+    'The timestamp authority did not grant the request. Ask it again, or ask its operator.',
+  OPERATOR_INSTANCE_MISMATCH:
+    'The statement of the operator is about another instance. Ask the operator for one about this instance.',
+  OPERATOR_IMAGE_MISMATCH: 'The operator answers for another image than the policy names.',
+  OPERATOR_STATEMENT_EXPIRED:
+    'The statement of the operator is outside its own window at the judged time. Ask the operator for a current one.',
+  OPERATOR_NOT_ALLOWED: 'The policy does not name the organisation that answers for this service.',
   TIME_CONTRADICTION: 'Two times in the evidence contradict each other.',
   POLICY_INVALID: 'The policy is not valid. Run `vouchsafe policy check FILE`.',
 } as const;

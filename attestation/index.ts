@@ -3,11 +3,18 @@
  * verdict goes out. Nothing here reads a clock, a file or the network.
  */
 export { appraiseBundle, appraiseEvidence, appraiseReceipt } from './appraise.ts';
-export type { EvidenceResult, ReceiptResult } from './appraise.ts';
+export type { EvidenceResult, JudgedTimes, ReceiptResult } from './appraise.ts';
+export { appraiseDisclosure } from './appraiseDisclosure.ts';
+export type { DisclosureBeside, DisclosureResult } from './appraiseDisclosure.ts';
 export type { NonceProof } from './evidence/appraise.ts';
 export type { AppraisalContext } from './evidence/context.ts';
 export type { Exchange } from './receipt/appraise.ts';
 export type { Opening } from './receipt/opening.ts';
+export { encodeDisclosure, parseDisclosure, type Disclosure } from './receipt/disclosure.ts';
+export { openItems, type KeptContent, type Selection } from './receipt/openItems.ts';
+export type { ShownContent } from './receipt/openingsAppraisal.ts';
+export { parseBundle } from './bundle/bundle.ts';
+export { parseReceipt } from './receipt/receipt.ts';
 export { DEFAULT_ANCHORS } from './defaultAnchors.ts';
 export type { Anchor } from './anchors.ts';
 export { NO_COLLATERAL, type Collateral } from './collateral.ts';

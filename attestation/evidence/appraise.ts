@@ -16,6 +16,7 @@ import { keysetDigest } from '../keyset.ts';
 import { verifyInclusion } from '../log/merkle.ts';
 import { notReached, runSteps } from '../verdict/steps.ts';
 import type { SimulatedComponent } from '../verdict/verdict.ts';
+import { appraiseOperator } from '../operator/appraise.ts';
 import { isoTime } from '../x509/time.ts';
 import type { AppraisalContext } from './context.ts';
 import { appraiseCpu } from './cpu.ts';
@@ -74,8 +75,10 @@ export async function appraiseDocument(
   const complete = cpu.machine !== undefined && devices.verified.length === document.devices.length;
   const anchors = { cpu: cpu.anchors, devices: devices.anchors, complete };
   const simulation = judgeSimulation(anchors, subject, context);
+  const { keyset } = document;
+  const operator = await appraiseOperator(document.operator, keyset.instance, `${prefix}operator`, context);
   return {
-    checks: [...checks, simulation.check, ...cpu.checks, bootLog, ...devices.checks],
+    checks: [...checks, simulation.check, ...cpu.checks, bootLog, ...devices.checks, operator],
     document,
     machine: cpu.machine,
     devices: devices.verified,

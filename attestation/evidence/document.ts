@@ -4,6 +4,7 @@ import { encodeDevices, encodeStatement, parseDevices, parseStatement, type Stat
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import { encodeKeyset, parseKeyset, type Keyset } from '../keyset.ts';
+import { OPERATOR_STATEMENT_TYPE } from '../operator/statement.ts';
 import { encodeCpu, parseCpu } from './cpuEncoding.ts';
 import type { CpuEvidence, DeviceEvidence } from './evidence.ts';
 
@@ -19,10 +20,12 @@ const MEMBER = {
   devices: 'application/vouchsafe-devices+cbor',
   'boot-log': 'application/vouchsafe-boot-log',
   'time-anchor': 'application/vouchsafe-time-anchor',
+  operator: OPERATOR_STATEMENT_TYPE,
 } as const;
 type Member = keyof typeof MEMBER;
 
-/** CMW indicator bit 2: evidence (RFC 9999 section 3.1). */
+/** CMW indicators (RFC 9999 section 3.1): what an operator says is an endorsement, all else is evidence. */
+const IND_ENDORSEMENT = 2;
 const IND_EVIDENCE = 4;
 /** Largest document, in bytes: 64 devices with chains and boot logs stay far below. */
 export const MAX_DOCUMENT_BYTES = 4 * 1024 * 1024;
@@ -41,6 +44,8 @@ export interface EvidenceDocument {
   readonly bootLog: Uint8Array | undefined;
   /** RFC 3161 token or cosigned checkpoint that the statement's time anchor commits to. */
   readonly timeAnchor: Uint8Array | undefined;
+  /** Statement of whoever answers for the instance. Nothing of the hardware covers it: it carries its own signature. */
+  readonly operator: Uint8Array | undefined;
 }
 
 export interface DocumentParts {
@@ -49,6 +54,9 @@ export interface DocumentParts {
   readonly cpu: CpuEvidence;
   readonly devices: readonly DeviceEvidence[];
   readonly bootLog?: Uint8Array | undefined;
+  /** The statement commits to its SHA-256. */
+  readonly timeAnchor?: Uint8Array | undefined;
+  readonly operator?: Uint8Array | undefined;
 }
 
 export function encodeDocument(parts: DocumentParts): Uint8Array {
@@ -57,10 +65,23 @@ export function encodeDocument(parts: DocumentParts): Uint8Array {
     ['statement', encodeStatement(parts.statement)],
     ['cpu', encodeCpu(parts.cpu)],
     ['devices', encodeDevices(parts.devices)],
-    ...(parts.bootLog ? [['boot-log', parts.bootLog] satisfies [Member, Uint8Array]] : []),
+    ...optionalMember('boot-log', parts.bootLog),
+    ...optionalMember('time-anchor', parts.timeAnchor),
+    ...optionalMember('operator', parts.operator),
   ];
-  const records = members.map(([name, value]): [string, Dc] => [name, [MEMBER[name], value, IND_EVIDENCE]]);
+  const records = members.map(([name, value]): [string, Dc] => [
+    name,
+    [MEMBER[name], value, indicatorOf(name)],
+  ]);
   return encodeDc(new Map<string, Dc>([['__cmwc_t', COLLECTION_TYPE], ...records]));
+}
+
+function indicatorOf(member: Member): number {
+  return member === 'operator' ? IND_ENDORSEMENT : IND_EVIDENCE;
+}
+
+function optionalMember(name: Member, value: Uint8Array | undefined): readonly [Member, Uint8Array][] {
+  return value ? [[name, value]] : [];
 }
 
 export function documentDigest(encoded: Uint8Array, crypto: CryptoProvider): Uint8Array {
@@ -91,6 +112,7 @@ export function parseDocument(encoded: Uint8Array): EvidenceDocument {
     encodedDevices,
     bootLog: map.has('boot-log') ? readMember(map.get('boot-log'), 'boot-log') : undefined,
     timeAnchor,
+    operator: map.has('operator') ? readMember(map.get('operator'), 'operator') : undefined,
   };
 }
 
@@ -98,7 +120,7 @@ function readMember(value: Dc | undefined, member: Member): Uint8Array {
   if (value === undefined) throw new Refusal('EVIDENCE_INCOMPLETE', `evidence document has no ${member}`);
   const [type, bytes, indicator] = asTuple(value, `member ${member}`, 3);
   asLabel(type, `media type of ${member}`, MEMBER[member]);
-  if (indicator !== IND_EVIDENCE)
-    throw new Refusal('MALFORMED', `member ${member} is not marked as evidence`);
+  if (indicator !== indicatorOf(member))
+    throw new Refusal('MALFORMED', `member ${member} is marked as something else`);
   return asBytes(bytes, `member ${member}`);
 }

@@ -57,7 +57,7 @@ export function completeSubtrees({ start, end }: LeafRange): readonly Subtree[] 
 }
 
 /** The largest power of two below `value`, which is at least 2. */
-function largestPowerBelow(value: number): number {
+export function largestPowerBelow(value: number): number {
   let power = 1;
   while (power * 2 < value) power *= 2;
   return power;

@@ -158,6 +158,8 @@ export const DEFAULT_POLICY: Policy = {
   outcomes: ['complete'],
   coverage: 'required',
   witnesses: 'none',
+  timestamps: { authorities: [], required: false },
+  operator: 'any',
 };
 
 /** What `--allow-simulated` means: the default, but for exactly our simulated CPU and GPU. For development only. */

@@ -2,11 +2,15 @@ import * as z from 'zod';
 import { cpuPolicySchema } from './cpu.ts';
 import { nvidiaPolicySchema } from './nvidia.ts';
 import { readPolicy } from './readPolicy.ts';
+import { operatorPolicySchema } from './operator.ts';
 import { range, reference, unique } from './shapes.ts';
+import { timestampsPolicySchema, witnessesPolicySchema } from './time.ts';
 
 export type { NvidiaPolicy, PinnedMeasurements } from './nvidia.ts';
+export type { OperatorPolicy } from './operator.ts';
 export type { Reference } from './shapes.ts';
 export type { SnpPolicy } from './snp.ts';
+export type { TimestampsPolicy, WitnessesPolicy } from './time.ts';
 
 export const policySchema = z.strictObject({
   version: z.literal('vouchsafe/policy/1'),
@@ -25,7 +29,11 @@ export const policySchema = z.strictObject({
   outcomes: unique(z.enum(['complete', 'aborted', 'refused', 'error'])).min(1),
   /** `required` refuses an uncovered receipt; `warning` accepts it as such. */
   coverage: z.enum(['required', 'warning']),
-  witnesses: z.literal('none'),
+  /** `none` neither asks for witnesses nor trusts any. */
+  witnesses: witnessesPolicySchema,
+  /** `none` neither asks for timestamps nor trusts any. */
+  timestamps: timestampsPolicySchema,
+  operator: operatorPolicySchema,
 });
 
 /** What a relying party accepts: a closed document in which every member is given and «any» is written out. */

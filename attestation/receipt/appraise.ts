@@ -3,9 +3,11 @@ import { fail, pass, skip, type Check, type CheckId } from '../checks.ts';
 import { Refusal } from '../errors.ts';
 import type { AppraisalContext } from '../evidence/context.ts';
 import { documentDigest, type EvidenceDocument } from '../evidence/document.ts';
+import { CLOCK_SKEW_MS } from '../time/clock.ts';
 import { atCheck, notReached, runSteps } from '../verdict/steps.ts';
+import { isoTime } from '../x509/time.ts';
 import type { VerifiedDevice } from '../evidence/nvidia/verify.ts';
-import { checkRequest, checkResponse, type Opening } from './opening.ts';
+import { checkRequest, checkResponse, checkTenant, type Opening } from './opening.ts';
 import { parseReceipt, verifyEntry, type ParsedReceipt } from './receipt.ts';
 
 /** What the caller knows of the exchange besides the receipt. */
@@ -21,8 +23,14 @@ const STEPS: readonly CheckId[] = [
   'receipt.keyset',
   'receipt.signature',
 ];
-/** Clock difference that is no contradiction, milliseconds. */
-const SKEW = 5 * 60 * 1000;
+
+/** What outsiders say of the receipt's time, milliseconds since 1970. */
+export interface ReceiptTimes {
+  /** It existed then at the latest. */
+  readonly upper?: number | undefined;
+  /** It was issued after it. */
+  readonly lower?: number | undefined;
+}
 
 export interface ReceiptAppraisal {
   readonly checks: readonly Check[];
@@ -37,6 +45,7 @@ export async function appraiseReceiptClaims(
   devices: readonly VerifiedDevice[],
   exchange: Exchange,
   context: AppraisalContext,
+  times: ReceiptTimes = {},
 ): Promise<ReceiptAppraisal> {
   const { value: receipt, checks } = await runSteps(STEPS, 'receipt', () =>
     verifyReceipt(encoded, cited, context),
@@ -45,7 +54,8 @@ export async function appraiseReceiptClaims(
     const rest = LATER.map((id) => notReached(id, 'receipt', 'the receipt did not verify'));
     return { checks: [...checks, ...rest], receipt };
   }
-  return { checks: [...checks, ...claimChecks(receipt, cited, devices, exchange, context)], receipt };
+  const time = checkTime(receipt, cited, times, context);
+  return { checks: [...checks, time, ...claimChecks(receipt, cited, devices, exchange, context)], receipt };
 }
 
 const LATER: readonly CheckId[] = [
@@ -57,6 +67,7 @@ const LATER: readonly CheckId[] = [
   'receipt.nonce',
   'receipt.request',
   'receipt.response',
+  'receipt.tenant',
 ];
 
 async function verifyReceipt(
@@ -91,7 +102,6 @@ function claimChecks(
   context: AppraisalContext,
 ): readonly Check[] {
   return [
-    checkTime(receipt, cited, context),
     checkDevices(receipt, cited, devices),
     checkModel(receipt, context),
     checkOutcome(receipt, context),
@@ -103,25 +113,33 @@ function claimChecks(
     checkContent('receipt.response', exchange, () => {
       if (exchange.opening) checkResponse(receipt.claims, exchange.opening, context.crypto);
     }),
+    checkTenantOpening(receipt, exchange, context),
   ];
 }
 
-/** `iat` is the guest's own claim: it can contradict, it cannot prove. */
+/** `iat` and the keyset's end are the guest's own claims: they can contradict, they cannot prove. */
 function checkTime(
   { claims }: ParsedReceipt,
   cited: EvidenceDocument | undefined,
+  { upper, lower }: ReceiptTimes,
   { now }: AppraisalContext,
 ): Check {
   const notAfter = cited?.keyset.notAfter ?? 0;
-  if (claims.issuedAt > notAfter) {
-    const reason = `claims second ${claims.issuedAt}, the keyset ends at ${notAfter}`;
-    return fail('receipt.time', 'receipt', 'TIME_CONTRADICTION', reason);
+  const claimed = `claims second ${claims.issuedAt}`;
+  const issuedAt = claims.issuedAt * 1000;
+  const contradiction = (reason: string) => fail('receipt.time', 'receipt', 'TIME_CONTRADICTION', reason);
+  if (claims.issuedAt > notAfter) return contradiction(`${claimed}, the keyset ends at ${notAfter}`);
+  if (upper !== undefined && issuedAt > upper + CLOCK_SKEW_MS) {
+    return contradiction(`${claimed}, but existed at ${isoTime(upper)} already`);
   }
-  if (claims.issuedAt * 1000 > now + SKEW) {
-    const reason = `claims second ${claims.issuedAt}, which is later than the judged time`;
-    return fail('receipt.time', 'receipt', 'TIME_CONTRADICTION', reason);
+  if (issuedAt > now + CLOCK_SKEW_MS) return contradiction(`${claimed}, which is later than the judged time`);
+  if (lower !== undefined && issuedAt < lower - CLOCK_SKEW_MS) {
+    return contradiction(`${claimed}, but its evidence was made after ${isoTime(lower)}`);
   }
-  return pass('receipt.time', 'receipt', `claims second ${claims.issuedAt} by the guest's clock`);
+  if (lower !== undefined && lower > notAfter * 1000 + CLOCK_SKEW_MS) {
+    return contradiction(`its evidence was made after ${isoTime(lower)}, the keyset ends at ${notAfter}`);
+  }
+  return pass('receipt.time', 'receipt', `${claimed} by the guest's clock`);
 }
 
 /** ONNX Runtime's names. Any other provider could compute on hardware that nothing attests. */
@@ -186,7 +204,7 @@ function checkNonce({ claims }: ParsedReceipt, { nonce }: Exchange): Check {
 }
 
 function checkContent(
-  id: 'receipt.request' | 'receipt.response',
+  id: 'receipt.request' | 'receipt.response' | 'receipt.tenant',
   { opening }: Exchange,
   check: () => void,
 ): Check {
@@ -198,4 +216,17 @@ function checkContent(
     if (!(error instanceof Refusal)) throw error;
     return fail(id, 'receipt', error.code, error.message);
   }
+}
+
+/** Whoever shows content need not know under which name the operator keeps the key that asked. */
+function checkTenantOpening(
+  { claims }: ParsedReceipt,
+  exchange: Exchange,
+  { crypto }: AppraisalContext,
+): Check {
+  const { opening } = exchange;
+  if (!opening?.tenant) return skip('receipt.tenant', 'receipt', 'NOT_REQUESTED', 'no tenant was given');
+  return checkContent('receipt.tenant', exchange, () => {
+    checkTenant(claims, opening, crypto);
+  });
 }

@@ -15,6 +15,8 @@ export interface Opening {
   readonly response?: Uint8Array;
   /** All chunks of a stream, in order, `[DONE]` included. */
   readonly chunks?: readonly Uint8Array[];
+  /** Name of the API key that asked, in UTF-8. */
+  readonly tenant?: Uint8Array;
 }
 
 export function checkRequest(claims: ReceiptClaims, opening: Opening, crypto: CryptoProvider): void {
@@ -34,6 +36,14 @@ export function checkResponse(claims: ReceiptClaims, opening: Opening, crypto: C
   if (!opening.response) throw new Refusal('COMMITMENT_MISMATCH', 'the receipt is of a body, none was given');
   const commitment = commit(opening.k, claims.id, 'response', 0, opening.response, crypto);
   expectCommitment(commitment, claims.response.commitment, 'response');
+}
+
+/** Checks the tenant, whose commitment is absent where nobody authenticated. */
+export function checkTenant(claims: ReceiptClaims, opening: Opening, crypto: CryptoProvider): void {
+  if (!opening.tenant) throw new Refusal('COMMITMENT_MISMATCH', 'no tenant was given');
+  if (!claims.tenant) throw new Refusal('COMMITMENT_MISMATCH', 'the receipt commits to no tenant');
+  const commitment = commit(opening.k, claims.id, 'tenant', 0, opening.tenant, crypto);
+  expectCommitment(commitment, claims.tenant, 'tenant');
 }
 
 /** Checks the JSON text of a parameter that the receipt commits to. */

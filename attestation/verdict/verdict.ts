@@ -15,8 +15,12 @@ export interface Verdict {
   readonly simulated: readonly SimulatedComponent[];
   /** SHA-256 of the policy, lower-case hex. */
   readonly policyDigest: string;
-  /** The time at which all windows were judged, ISO 8601. */
+  /** The time at which all windows were judged, ISO 8601: `upper`, or the time that the caller gave. */
   readonly judgedAt: string;
+  /** The receipt and its evidence existed then at the latest, says somebody whom the caller trusts. ISO 8601. */
+  readonly upper?: string;
+  /** The evidence was made after it, says somebody whom the caller trusts. ISO 8601. */
+  readonly lower?: string;
   readonly checks: readonly Check[];
 }
 

@@ -16,6 +16,8 @@ export interface ChainOptions {
   readonly now: number;
   /** Critical extensions that the evidence format itself processes, by OID. */
   readonly processedExtensions?: readonly string[];
+  /** Whether the last certificate may be issued by others, or issue nothing itself: its key is pinned as it is. */
+  readonly endsAtPin?: boolean;
   /** Remembers signatures that were found good; without it each is checked every time. */
   readonly chainCache?: ChainCache | undefined;
 }
@@ -28,7 +30,7 @@ export function spkiSha256(certificate: Certificate, crypto: CryptoProvider): st
 /**
  * Verifies that each certificate is issued by the next one (RFC 5280 section 6.1): names, signatures, validity,
  * basic constraints, path length, key usage and critical extensions. The last is self-issued and must verify under
- * its own key; whether that key is trusted is the caller's pin, compared before this.
+ * its own key, unless it `endsAtPin`; whether that key is trusted is the caller's pin, compared before this.
  */
 export async function verifyChain(chain: readonly Certificate[], options: ChainOptions): Promise<void> {
   const links = chain.map((certificate, i) =>
@@ -46,10 +48,11 @@ async function verifyLink(
   certificate: Certificate,
   issuer: Certificate,
   position: number,
-  { crypto, now, processedExtensions = [], chainCache }: ChainOptions,
+  { crypto, now, processedExtensions = [], endsAtPin = false, chainCache }: ChainOptions,
 ): Promise<string | undefined> {
   checkCriticalExtensions(certificate, processedExtensions);
   checkValidity(certificate, now);
+  if (endsAtPin && certificate === issuer) return undefined;
   checkMayIssue(issuer, position, certificate === issuer ? position - 1 : position);
   checkNames(certificate, issuer);
   const remembered = chainCache && digestOfCheck(certificate, issuer, crypto);

@@ -2,8 +2,8 @@ import { equalBytes, toHex } from '../bytes/bytes.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
-import { decodeInteger, decodeUint, DerReader, TAG } from './der.ts';
-import { readExtensions } from './extensions.ts';
+import { decodeInteger, decodeUint, DerReader, readOnly, TAG } from './der.ts';
+import { readExtensions, type Extensions } from './extensions.ts';
 import { checkName, nameText } from './name.ts';
 import { rawSignature, schemeOf } from './signature.ts';
 import { checkSignedAlgorithm, readSigned } from './signed.ts';
@@ -17,6 +17,8 @@ const MAX_CRLS_BYTES = 4 * 1024 * 1024;
 const VERSION_2 = 1;
 /** Context tag of crlExtensions. */
 const EXTENSIONS = 0xa0;
+const REASON_CODE = '2.5.29.21';
+const ENUMERATED = 0x0a;
 
 /** A certificate revocation list as parsed: nothing in it is trusted until `verifyCrl` passes. */
 export interface Crl {
@@ -32,7 +34,11 @@ export interface Crl {
   readonly nextUpdate: number;
   /** Time of revocation by serial, as `serialKey` writes it. */
   readonly revoked: ReadonlyMap<string, number>;
+  /** CRLReason (RFC 5280 section 5.3.1) by serial, where all entries for it state the same one. */
+  readonly reasons: ReadonlyMap<string, number>;
 }
+
+type Revocations = Pick<Crl, 'revoked' | 'reasons'>;
 
 /**
  * Parses one complete DER CRL of version 2 (RFC 5280 section 5.1), at most 1 MiB, with nothing after it. Lists that
@@ -54,9 +60,9 @@ export function parseCrl(der: Uint8Array): Crl {
   const thisUpdate = decodeTime(fields.take(), 'thisUpdate');
   // Without nextUpdate a list would never go stale; RFC 5280 section 5.1.2.5 demands it.
   const nextUpdate = decodeTime(fields.take(), 'nextUpdate');
-  const revoked = fields.has(TAG.sequence)
+  const revocations: Revocations = fields.has(TAG.sequence)
     ? readEntries(fields.enter(TAG.sequence))
-    : new Map<string, number>();
+    : { revoked: new Map(), reasons: new Map() };
   if (fields.has(EXTENSIONS)) refuseCritical(fields.enter(EXTENSIONS));
   fields.end();
   return {
@@ -69,7 +75,7 @@ export function parseCrl(der: Uint8Array): Crl {
     issuerName: issuer.encoded,
     thisUpdate,
     nextUpdate,
-    revoked,
+    ...revocations,
   };
 }
 
@@ -129,24 +135,41 @@ export function isInDate(crl: Crl, now: number): boolean {
 }
 
 /** revokedCertificates (RFC 5280 section 5.1.2.6). Of two entries for one serial the earlier date counts. */
-function readEntries(entries: DerReader): ReadonlyMap<string, number> {
+function readEntries(entries: DerReader): Revocations {
   const revoked = new Map<string, number>();
+  const reasons = new Map<string, number>();
   while (!entries.done) {
     const entry = entries.enter(TAG.sequence);
     const serial = serialKey(decodeInteger(entry.take(), 'revoked serial'));
     const date = decodeTime(entry.take(), 'revocationDate');
-    if (!entry.done) refuseCritical(entry);
-    revoked.set(serial, Math.min(date, revoked.get(serial) ?? date));
+    const reason = entry.done ? undefined : readReason(refuseCritical(entry));
+    const former = revoked.get(serial);
+    if (former !== undefined && reasons.get(serial) !== reason) reasons.delete(serial);
+    else if (reason !== undefined) reasons.set(serial, reason);
+    revoked.set(serial, Math.min(date, former ?? date));
   }
-  return revoked;
+  return { revoked, reasons };
+}
+
+/** reasonCode: an ENUMERATED of one byte. */
+function readReason(extensions: Extensions): number | undefined {
+  const extension = extensions.get(REASON_CODE);
+  if (!extension) return undefined;
+  const { content } = readOnly(extension.value, ENUMERATED, 'revocation reason');
+  const [reason = 0, ...rest] = content;
+  if (content.length === 0 || rest.length > 0)
+    throw new Refusal('MALFORMED', 'a revocation reason is no byte');
+  return reason;
 }
 
 /**
  * Reads the extensions that end a list or an entry. Partial, indirect and delta lists are marked by critical ones
  * (RFC 5280 sections 5.2 and 5.3).
  */
-function refuseCritical(owner: DerReader): void {
-  for (const [oid, { critical }] of readExtensions(owner.enterLast(TAG.sequence), 'CRL')) {
+function refuseCritical(owner: DerReader): Extensions {
+  const extensions = readExtensions(owner.enterLast(TAG.sequence), 'CRL');
+  for (const [oid, { critical }] of extensions) {
     if (critical) throw new Refusal('UNSUPPORTED', `the CRL has critical extension ${oid}`);
   }
+  return extensions;
 }

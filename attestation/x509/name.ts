@@ -54,6 +54,11 @@ export function nameText(encoded: Uint8Array): string {
 
 /** Values of the common names in a name that `checkName` passed, in the order of its bytes. */
 export function commonNames(encoded: Uint8Array): readonly DerElement[] {
+  return attributeValues(encoded, COMMON_NAME);
+}
+
+/** Values of all attributes of a type in a name that `checkName` passed, in the order of its bytes. */
+export function attributeValues(encoded: Uint8Array, wanted: string): readonly DerElement[] {
   const sets = new DerReader(encoded, 'name').enter(TAG.sequence);
   const names: DerElement[] = [];
   while (!sets.done) {
@@ -62,7 +67,7 @@ export function commonNames(encoded: Uint8Array): readonly DerElement[] {
       const attribute = attributes.enter(TAG.sequence);
       const type = decodeOid(attribute.take(TAG.oid).content);
       const value = attribute.take();
-      if (type === COMMON_NAME) names.push(value);
+      if (type === wanted) names.push(value);
     }
   }
   return names;

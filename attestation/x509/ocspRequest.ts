@@ -1,8 +1,9 @@
-import { concat, equalBytes, fromHex, toHex } from '../bytes/bytes.ts';
+import { equalBytes, fromHex, toHex } from '../bytes/bytes.ts';
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { Certificate } from './certificate.ts';
 import { TAG } from './der.ts';
+import { element, positiveInteger } from './derWriter.ts';
 import type { OcspResponse, OcspStatement } from './ocsp.ts';
 import { certIdOf, isCertIdOf } from './ocspCertId.ts';
 
@@ -79,19 +80,4 @@ function nonceExtension(nonce: Uint8Array): Uint8Array {
     throw new RangeError(`an OCSP nonce has 1 to ${MAX_NONCE_BYTES} bytes`);
   }
   return element(TAG.sequence, NONCE_OID, element(TAG.octetString, element(TAG.octetString, nonce)));
-}
-
-/** INTEGER of a magnitude without leading zero. */
-function positiveInteger(magnitude: Uint8Array): Uint8Array {
-  const sign = (magnitude[0] ?? 0) >= 0x80 ? Uint8Array.of(0) : EMPTY;
-  return element(TAG.integer, sign, magnitude);
-}
-
-/** Requests stay below 64 KiB: a serial is part of a certificate of at most 16 KiB. */
-function element(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
-  const content = concat(...contents);
-  const { length } = content;
-  const octets =
-    length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
-  return concat(Uint8Array.of(tag, ...octets), content);
 }

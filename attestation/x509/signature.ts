@@ -104,8 +104,8 @@ function explicit(members: DerReader, tag: number): DerElement | undefined {
   return element;
 }
 
-/** A hash AlgorithmIdentifier, whose parameters are absent or NULL (RFC 4055 section 2.1). */
-function hashOf(algorithm: DerElement | undefined): HashName | undefined {
+/** A hash AlgorithmIdentifier, whose parameters are absent or NULL (RFC 4055 section 2.1); undefined for others. */
+export function hashOf(algorithm: DerElement | undefined): HashName | undefined {
   if (!algorithm) return undefined;
   const { oid, parameters } = readAlgorithm(algorithm.encoded, 'hash algorithm');
   if (parameters) readOnly(parameters, TAG.null, 'parameters of the hash algorithm');
