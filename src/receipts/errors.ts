@@ -1,12 +1,22 @@
+import type { DiscontinuityCode } from './continuity.ts';
+
 /** Why no evidence or receipt can be had now. Codes are stable; HTTP gives them as 429, 503 or 404. */
 export type VouchingErrorCode =
   /** The hardware did not give evidence: see the health endpoint. */
   | 'EVIDENCE_UNAVAILABLE'
   /** More nonces wait than one document answers. */
   | 'TOO_MANY_NONCES'
-  /** Issuing has stopped: evidence too old, keyset at its end, or the log ended. */
+  /** Issuing has stopped: the message begins with a `StopCode`. */
   | 'ISSUING_STOPPED'
   | 'RECEIPT_NOT_FOUND';
+
+/** Why nothing is signed now. Codes are stable; a discontinuity lasts until the service is restarted. */
+export type StopCode = 'STOPPING' | 'KEYSET_EXPIRED' | 'EVIDENCE_TOO_OLD' | DiscontinuityCode;
+
+export interface StopReason {
+  readonly code: StopCode;
+  readonly reason: string;
+}
 
 export class VouchingError extends Error {
   readonly code: VouchingErrorCode;

@@ -16,6 +16,7 @@ import { documentDigest, encodeDocument } from '../../attestation/evidence/docum
 import type { CpuEvidence, DeviceEvidence } from '../../attestation/evidence/evidence.ts';
 import type { Keyset } from '../../attestation/keyset.ts';
 import { MemoryTree } from '../../attestation/log/memoryTree.ts';
+import { type HardwareFacts, readHardware } from './hardwareFacts.ts';
 
 /** The hardware as this room sees it: `enclave/collect` has the ways to it. Calls are serial. */
 export interface EvidenceSource {
@@ -44,12 +45,18 @@ export interface DocumentRequest {
   readonly log: { readonly size: number; readonly root: Uint8Array };
   /** Digest of the document before; undefined at seq 0. */
   readonly previous: Uint8Array | undefined;
+  /** Token or cosigned note that the document carries: it is made after it. */
+  readonly timeAnchor?: Uint8Array | undefined;
+  /** Statement of whoever answers for the instance; the hardware has no part in it. */
+  readonly operator?: Uint8Array | undefined;
 }
 
 export interface CollectedDocument {
   readonly head: EvidenceHead;
   /** Tree over the nonces, for the askers' paths. */
   readonly nonceTree: MemoryTree;
+  /** What must be as it was in the document before. */
+  readonly hardware: HardwareFacts;
 }
 
 const sha256 = sha256With(nodeCrypto);
@@ -72,13 +79,15 @@ export async function collectDocument(
     logSize: request.log.size,
     logRoot: request.log.root,
     previous: request.previous,
-    timeAnchor: undefined,
+    timeAnchor: request.timeAnchor && nodeCrypto.hash('sha256', request.timeAnchor),
   };
   const b = statementDigest(encodeStatement(statement), nodeCrypto);
   const devices = await source.collectDevices(gpuNonce(b, nodeCrypto));
   const g = devicesDigest(encodeDevices(devices), nodeCrypto);
   const cpu = await source.collectCpu(reportData(b, g, nodeCrypto));
-  const encoded = encodeDocument({ keyset: request.keyset, statement, cpu, devices });
+  const { keyset, timeAnchor, operator } = request;
+  const hardware = readHardware(cpu, devices);
+  const encoded = encodeDocument({ keyset, statement, cpu, devices, timeAnchor, operator });
   const head = {
     seq: request.seq,
     digest: documentDigest(encoded, nodeCrypto),
@@ -86,7 +95,7 @@ export async function collectDocument(
     logSize: request.log.size,
     serials: devices.map(leafSerial),
   };
-  return { head, nonceTree };
+  return { head, nonceTree, hardware };
 }
 
 /** Content of the leaf's serial INTEGER without a leading zero. */

@@ -1,6 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
 import { checkNonce, MAX_NONCES } from '../../attestation/binding.ts';
-import { equalBytes } from '../../attestation/bytes/bytes.ts';
+import type { Anchoring } from './anchoring.ts';
+import type { CollateralSnapshots } from './collateralSnapshots.ts';
+import { Discontinuity, requireContinuity } from './continuity.ts';
+import { CoverageMarks, type CoveringMark } from './coverageMarks.ts';
 import {
   collectDocument,
   type CollectedDocument,
@@ -8,13 +11,11 @@ import {
   type EvidenceSource,
 } from './evidence.ts';
 import { VouchingError } from './errors.ts';
+import type { HardwareFacts } from './hardwareFacts.ts';
 import type { Issuer } from './issuer.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
-
-const NONE = new Uint8Array(0);
-/** Documents that are remembered, at least: more than the receipts that can be fetched by id need. */
-const MAX_MARKS = 250_000;
+import type { SignedHead } from './outsider.ts';
 
 /** The asker's place in the nonce tree of a document. */
 export interface NonceAnswer {
@@ -22,12 +23,6 @@ export interface NonceAnswer {
   readonly index: number;
   readonly count: number;
   readonly path: readonly Uint8Array[];
-}
-
-/** A published document that covers entries which none before it covers. */
-export interface DocumentMark {
-  readonly seq: number;
-  readonly logSize: number;
 }
 
 interface NonceWaiter {
@@ -47,8 +42,13 @@ export interface EvidenceLineParts {
   readonly keys: InstanceKeys;
   readonly issuer: Issuer;
   readonly log: ReceiptLog;
+  readonly snapshots: CollateralSnapshots;
+  readonly anchoring: Anchoring;
+  readonly onDiscontinuity?: ((discontinuity: Discontinuity) => void) | undefined;
+  /** Statement of whoever answers for the instance; undefined where nobody gave one. */
+  readonly operator: () => Uint8Array | undefined;
   /** Signs and publishes the head of the log at a size. */
-  readonly publish: (size: number, root: Uint8Array) => Promise<void>;
+  readonly publish: (size: number, root: Uint8Array) => Promise<SignedHead>;
   readonly now: () => number;
 }
 
@@ -58,10 +58,12 @@ export interface EvidenceLineParts {
  */
 export class EvidenceLine {
   readonly #parts: EvidenceLineParts;
-  readonly #marks: DocumentMark[] = [];
+  readonly #marks = new CoverageMarks();
   #nonces: NonceWaiter[] = [];
   #coverage: CoverageWaiter[] = [];
   #head: EvidenceHead | undefined;
+  #hardware: HardwareFacts | undefined;
+  #discontinuity: Discontinuity | undefined;
   #collectedAt = 0;
   #wanted = false;
   #running: Promise<void> | undefined;
@@ -81,7 +83,7 @@ export class EvidenceLine {
     return this.#head;
   }
 
-  /** When the head was collected, milliseconds since 1970. */
+  /** When collecting the head began, milliseconds since 1970: a host may pause the machine before its end. */
   get collectedAt(): number {
     return this.#collectedAt;
   }
@@ -89,6 +91,15 @@ export class EvidenceLine {
   /** Why the last collection failed; undefined after a good one. */
   get failure(): Error | undefined {
     return this.#failure;
+  }
+
+  /** Why the hardware is not what it was: for good, nothing is collected any more. */
+  get discontinuity(): Discontinuity | undefined {
+    return this.#discontinuity;
+  }
+
+  get isCollecting(): boolean {
+    return this.#running !== undefined;
   }
 
   /** Receipts that no document covers yet. */
@@ -124,15 +135,8 @@ export class EvidenceLine {
   }
 
   /** First document whose tree holds the entry; undefined while there is none. */
-  covering(index: number): DocumentMark | undefined {
-    // Sizes rise, so that the wanted document is found by halving.
-    let [low, high] = [0, this.#marks.length];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if ((this.#marks[middle]?.logSize ?? 0) > index) high = middle;
-      else low = middle + 1;
-    }
-    return this.#marks[low];
+  covering(index: number): CoveringMark | undefined {
+    return this.#marks.find(index);
   }
 
   /** Ends the epoch where a receipt is uncovered. */
@@ -146,11 +150,17 @@ export class EvidenceLine {
     while (this.#running) await this.#running;
   }
 
-  /** The last document of the instance: nothing may follow it, so that no nonce is taken from now on. */
+  /**
+   * The last document of the instance: nothing may follow it, so that no nonce is taken from now on. No record can
+   * name it. Where heads are anchored another document goes before, whose record an anchored tree holds: so every
+   * receipt has a document that is known to be of its time.
+   */
   async finish(): Promise<void> {
     this.#finishing = true;
     while (this.#running) await this.#running;
+    if (this.#parts.anchoring.isConfigured && this.uncovered > 0) await this.#collectOnce(false);
     await this.#collectOnce(true);
+    if (!this.#discontinuity) await this.#anchorHead();
     this.#finished = true;
     for (const { reject } of this.#coverage.splice(0)) reject(stopping());
   }
@@ -177,10 +187,12 @@ export class EvidenceLine {
   async #collectOnce(final: boolean): Promise<void> {
     const batch = this.#nonces.splice(0, MAX_NONCES);
     const issued = this.#issued;
+    const startedAt = this.#parts.now();
     try {
-      const { head, nonceTree } = await this.#collect(batch, final);
+      const { head, nonceTree, hardware } = await this.#collect(batch, final);
       const newlyCovered = issued - this.#covered;
-      this.#adopt(head, issued);
+      this.#hardware = hardware;
+      this.#adopt(head, issued, startedAt);
       for (const [index, waiter] of batch.entries()) {
         const path = nonceTree.inclusionPath(index);
         waiter.resolve({ head, index, count: batch.length, path });
@@ -192,7 +204,8 @@ export class EvidenceLine {
   }
 
   async #collect(batch: readonly NonceWaiter[], final: boolean): Promise<CollectedDocument> {
-    const { source, keys, issuer, log, publish } = this.#parts;
+    if (this.#discontinuity) throw this.#discontinuity;
+    const { source, keys, issuer, log, publish, snapshots, anchoring } = this.#parts;
     const size = log.durableSize;
     const root = await log.root(size);
     const collected = await collectDocument(source, {
@@ -203,46 +216,52 @@ export class EvidenceLine {
       nonces: batch.map(({ nonce }) => nonce),
       log: { size, root },
       previous: this.#head?.digest,
+      timeAnchor: anchoring.timeAnchor,
+      operator: this.#parts.operator(),
     });
-    this.#requireSameDevices(collected.head);
+    if (this.#hardware) requireContinuity(this.#hardware, collected.hardware);
+    await snapshots.keep(collected.head.seq);
     await publish(size, root);
     // Last: a log takes each document once, and one that it has taken is the head.
     await log.writeEvidence(collected.head.seq, collected.head.encoded);
     return collected;
   }
 
-  /** The set is fixed for an instance: no verifier takes another one for coverage. */
-  #requireSameDevices({ serials }: EvidenceHead): void {
-    const known = this.#head?.serials ?? serials;
-    const same =
-      known.length === serials.length && known.every((serial, i) => equalBytes(serial, serials[i] ?? NONE));
-    if (!same) throw new VouchingError('EVIDENCE_UNAVAILABLE', 'the set of devices changed');
-  }
-
-  #adopt(head: EvidenceHead, issuedBefore: number): void {
+  #adopt(head: EvidenceHead, issuedBefore: number, startedAt: number): void {
     this.#head = head;
-    this.#collectedAt = this.#parts.now();
+    this.#collectedAt = startedAt;
     this.#failure = undefined;
     this.#covered = issuedBefore;
-    this.#mark(head);
+    this.#marks.add(head);
     const waiting = this.#coverage;
     this.#coverage = waiting.filter(({ index }) => index >= head.logSize);
     for (const { index, resolve } of waiting) if (index < head.logSize) resolve();
     if (this.#coverage.length > 0) this.#wanted = true;
   }
 
-  /** Documents made for nonces alone cover nothing new and are not remembered. */
-  #mark({ seq, logSize }: EvidenceHead): void {
-    if (logSize > (this.#marks.at(-1)?.logSize ?? 0)) this.#marks.push({ seq, logSize });
-    if (this.#marks.length > 2 * MAX_MARKS) this.#marks.splice(0, MAX_MARKS);
-  }
-
   async #recordEpoch(head: EvidenceHead): Promise<void> {
     const body = { kind: 'epoch', seq: head.seq, evidenceDigest: head.digest } as const;
-    await this.#parts.issuer.record(body, this.#parts.now());
+    const index = await this.#parts.issuer.record(body, this.#parts.now());
+    this.#marks.recordNewest(head.seq, index);
+    await this.#anchorHead();
+  }
+
+  /** Publishes the head that holds everything durable, and has it confirmed outside, in the background. */
+  async #anchorHead(): Promise<void> {
+    const { log, publish, anchoring } = this.#parts;
+    try {
+      const size = log.durableSize;
+      anchoring.submit(await publish(size, await log.root(size)));
+    } catch {
+      // The next document publishes a head as well, and fails for the same reason: then it is said.
+    }
   }
 
   #fail(batch: readonly NonceWaiter[], error: unknown): void {
+    if (error instanceof Discontinuity && !this.#discontinuity) {
+      this.#discontinuity = error;
+      this.#parts.onDiscontinuity?.(error);
+    }
     this.#failure = error instanceof Error ? error : new Error(String(error));
     const refused = new VouchingError('EVIDENCE_UNAVAILABLE', 'evidence could not be collected', {
       cause: error,

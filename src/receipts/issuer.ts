@@ -12,9 +12,12 @@ import type { EvidenceHead } from './evidence.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
 
-export type RecordBody =
-  | Omit<Extract<LogRecord, { kind: 'open' }>, 'issuedAt' | 'keysetDigest'>
-  | Omit<Extract<LogRecord, { kind: 'epoch' }>, 'issuedAt' | 'keysetDigest'>;
+type BodyOf<Kind extends LogRecord['kind']> = Omit<
+  Extract<LogRecord, { kind: Kind }>,
+  'issuedAt' | 'keysetDigest'
+>;
+export type ActBody = BodyOf<'act'>;
+export type RecordBody = BodyOf<'open'> | BodyOf<'epoch'> | ActBody;
 
 /** A log entry has at most 65,535 bytes; signature and heads take less than 128. */
 const MAX_SEALABLE_BYTES = 65_535 - 128;
@@ -64,9 +67,24 @@ export class Issuer {
   /** Appends a record about the log itself. */
   async record(body: RecordBody, now: number): Promise<number> {
     const index = this.#parts.log.size;
-    const record = { ...body, issuedAt: seconds(now), keysetDigest: this.keysetDigest } as LogRecord;
-    await this.#append(this.#seal(RECORD_TYPE, body.kind, encodeRecord(record)), index);
+    await this.#append(this.#sealRecord(body, now), index);
     return index;
+  }
+
+  /**
+   * Appends a foreign statement right after the record that announces it, both in one synchronous step: an audit
+   * takes an entry that this key did not sign for a gap where no such record stands before it.
+   */
+  async register(statement: Uint8Array, announcement: ActBody, now: number): Promise<number> {
+    const first = this.#parts.log.size;
+    const announced = this.#append(this.#sealRecord(announcement, now), first);
+    await Promise.all([announced, this.#append(statement, first + 1)]);
+    return first + 1;
+  }
+
+  #sealRecord(body: RecordBody, now: number): Uint8Array {
+    const record = { ...body, issuedAt: seconds(now), keysetDigest: this.keysetDigest } as LogRecord;
+    return this.#seal(RECORD_TYPE, body.kind, encodeRecord(record));
   }
 
   /** A signature that finds no place in the log never leaves this object. */

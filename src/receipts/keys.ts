@@ -12,4 +12,6 @@ export interface InstanceKeys {
   readonly keyset: Keyset;
   readonly receipt: Signer;
   readonly log: Signer;
+  /** Signs COSE Receipts of the log. */
+  readonly inclusion: Signer;
 }

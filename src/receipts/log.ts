@@ -19,5 +19,11 @@ export interface ReceiptLog {
   /** Keeps the evidence document `seq`. */
   writeEvidence(seq: number, document: Uint8Array): Promise<void>;
   readEvidence(seq: number): Promise<Uint8Array>;
+  /** Keeps what vendors said when document `seq` was made, in `dc`; called before the document is written. */
+  writeCollateral(seq: number, collateral: Uint8Array): Promise<void>;
+  readCollateral(seq: number): Promise<Uint8Array>;
+  /** Keeps what outsiders said of the head of this size; what they said later replaces it. */
+  writeAnchor(size: number, anchor: Uint8Array): Promise<void>;
+  readAnchor(size: number): Promise<Uint8Array>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import type { DocumentMark } from './evidenceLine.ts';
+import type { DocumentMark } from './coverageMarks.ts';
 
 /** Where a receipt is in the log, what it cites, and whose it is. */
 export interface ReceiptPlace {

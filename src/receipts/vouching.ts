@@ -1,17 +1,16 @@
-import { utf8 } from '../../attestation/bytes/bytes.ts';
-import { encodeBundle, type Covering } from '../../attestation/bundle/bundle.ts';
 import type { Collateral } from '../../attestation/collateral.ts';
-import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { sha256With } from '../../attestation/crypto/provider.ts';
-import { encodeCheckpoint } from '../../attestation/log/checkpoint.ts';
-import { formatNote } from '../../attestation/log/note.ts';
-import { makeVkey } from '../../attestation/log/vkey.ts';
 import type { Predecessor } from '../../attestation/receipt/record.ts';
+import { Anchoring } from './anchoring.ts';
+import { Bundles } from './bundles.ts';
+import { CollateralSnapshots } from './collateralSnapshots.ts';
+import type { Discontinuity } from './continuity.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
-import { VouchingError } from './errors.ts';
+import { type StopReason, VouchingError } from './errors.ts';
 import type { EvidenceHead, EvidenceSource } from './evidence.ts';
 import { EvidenceLine, type NonceAnswer } from './evidenceLine.ts';
-import { Issuer } from './issuer.ts';
+import { HeadSigner } from './headSigner.ts';
+import { type ActBody, Issuer } from './issuer.ts';
+import { InclusionIssuer } from './inclusion.ts';
 import type { InstanceKeys } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
 import { ReceiptIndex, type ReceiptPlace } from './receiptIndex.ts';
@@ -21,7 +20,7 @@ export interface EpochLimits {
   readonly periodMs: number;
   /** An epoch ends when this many receipts are uncovered. */
   readonly receipts: number;
-  /** Issuing stops when the cited evidence is older than this and cannot be renewed, milliseconds. */
+  /** Nothing is issued under evidence that is older than this, milliseconds. It is renewed from half of that on. */
   readonly maxEvidenceAgeMs: number;
 }
 
@@ -32,37 +31,67 @@ export interface VouchingParts {
   readonly configDigest: Uint8Array;
   readonly predecessor: Predecessor | undefined;
   readonly limits: EpochLimits;
+  /** Who confirms heads of the log; nobody where it is left out. */
+  readonly anchoring?: Anchoring | undefined;
+  /** Told once, where the hardware is not what it was. */
+  readonly onDiscontinuity?: ((discontinuity: Discontinuity) => void) | undefined;
   readonly now: () => number;
 }
 
-const sha256 = sha256With(nodeCrypto);
+/** How long a clean stop waits for the last anchor. */
+const LAST_ANCHOR_MS = 10_000;
 
 /** Everything by which this instance vouches: evidence, receipts, log. One per process. */
 export class Vouching {
+  /** COSE Receipts of the log. */
+  readonly inclusion: InclusionIssuer;
   readonly #parts: VouchingParts;
   readonly #issuer: Issuer;
   readonly #line: EvidenceLine;
+  readonly #bundles: Bundles;
+  readonly #heads: HeadSigner;
+  /** Who confirms heads of the log, and when they did. */
+  readonly anchoring: Anchoring;
   readonly #places = new ReceiptIndex();
-  readonly #timer: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
+  #operator: Uint8Array | undefined;
   #issuing = 0;
   #idle: (() => void) | undefined;
+  #onIssuing: ((draft: Pick<ReceiptDraft, 'id' | 'tenant'>) => void) | undefined;
   #stopped = false;
 
   private constructor(parts: VouchingParts) {
     this.#parts = parts;
-    const { keys, log, source, now } = parts;
-    const { configDigest } = parts;
+    const { keys, log, source, now, limits, configDigest } = parts;
+    const heads = new HeadSigner(keys);
+    this.#heads = heads;
+    const snapshots = new CollateralSnapshots(source, log);
+    this.anchoring = parts.anchoring ?? new Anchoring({ outsiders: [], log, now });
+    const { anchoring } = this;
+    this.inclusion = new InclusionIssuer(keys, log);
     this.#issuer = new Issuer({ keys, log, configDigest, head: () => this.#line.head });
     this.#line = new EvidenceLine({
       source,
       keys,
       issuer: this.#issuer,
       log,
-      publish: (size, root) => log.publish(this.#checkpoint(size, root), size),
+      snapshots,
+      anchoring,
+      onDiscontinuity: parts.onDiscontinuity,
+      operator: () => this.#operator,
+      publish: async (size, root) => {
+        const head = heads.sign(size, root);
+        await log.publish(head.note, size);
+        return head;
+      },
       now,
     });
-    this.#timer = setInterval(() => void this.#line.endEpoch(), parts.limits.periodMs);
-    this.#timer.unref();
+    this.#bundles = new Bundles({ log, line: this.#line, heads, snapshots, anchoring });
+    this.#timers = [
+      setInterval(() => void this.#line.endEpoch(), limits.periodMs),
+      setInterval(() => void this.#renewEvidence(), limits.maxEvidenceAgeMs / 4),
+    ];
+    for (const timer of this.#timers) timer.unref();
   }
 
   /** Opens the log with its `open` record and collects the first evidence document. */
@@ -74,7 +103,7 @@ export class Vouching {
       const { failure } = vouching.#line;
       if (failure) throw failure;
     } catch (error) {
-      clearInterval(vouching.#timer);
+      vouching.#clearTimers();
       throw error;
     }
     return vouching;
@@ -102,14 +131,18 @@ export class Vouching {
     return this.#line.uncovered;
   }
 
-  /** Why no receipt can be issued now; undefined while one can. */
-  get stopReason(): string | undefined {
-    const { keys, limits, now } = this.#parts;
-    if (this.#stopped) return 'the instance is stopping';
-    if (now() > keys.keyset.notAfter * 1000) return 'the keyset is at its end';
-    const { failure, collectedAt } = this.#line;
-    if (failure && now() - collectedAt > limits.maxEvidenceAgeMs) return 'evidence cannot be renewed';
-    return undefined;
+  /** Why nothing is signed now; undefined while it is. */
+  get stopReason(): StopReason | undefined {
+    const { keys, now } = this.#parts;
+    if (this.#stopped) return { code: 'STOPPING', reason: 'the instance is stopping' };
+    const { discontinuity } = this.#line;
+    if (discontinuity) return { code: discontinuity.code, reason: discontinuity.message };
+    if (now() > keys.keyset.notAfter * 1000) {
+      return { code: 'KEYSET_EXPIRED', reason: 'the keyset is at its end' };
+    }
+    if (!this.#isOlderThan(1)) return undefined;
+    const why = this.#line.failure ? 'cannot be renewed' : 'is being renewed';
+    return { code: 'EVIDENCE_TOO_OLD', reason: `the evidence is too old and ${why}` };
   }
 
   /** Why the last collection of evidence failed; undefined after a good one. */
@@ -128,8 +161,23 @@ export class Vouching {
 
   /** Throws `ISSUING_STOPPED` where no receipt could be issued: call before the work is done. */
   requireIssuing(): void {
-    const reason = this.stopReason;
-    if (reason) throw new VouchingError('ISSUING_STOPPED', reason);
+    const stop = this.stopReason;
+    if (!stop) return;
+    if (stop.code === 'EVIDENCE_TOO_OLD') this.renewStale();
+    throw new VouchingError('ISSUING_STOPPED', `${stop.code}: ${stop.reason}`);
+  }
+
+  /**
+   * Has evidence renewed that is too old to issue under, as after a pause of the VM. What failed is tried again by the
+   * timers, not by each request.
+   */
+  renewStale(): void {
+    if (this.#isOlderThan(1) && !this.#line.failure && !this.#line.isCollecting) void this.#line.collect();
+  }
+
+  /** Tells of each receipt, whichever process drafted it, before its entry is in the log. */
+  watchIssuing(onIssuing: (draft: Pick<ReceiptDraft, 'id' | 'tenant'>) => void): void {
+    this.#onIssuing = onIssuing;
   }
 
   /** Issues a receipt; resolves when it is durable. */
@@ -137,6 +185,7 @@ export class Vouching {
     this.requireIssuing();
     this.#issuing++;
     try {
+      this.#onIssuing?.(draft);
       const issued = await this.#issuer.issue(draft, this.#parts.now());
       const { id, index, cited } = issued;
       this.#places.add(id, { index, cited, tenant: draft.tenant });
@@ -149,14 +198,50 @@ export class Vouching {
     }
   }
 
+  /** Logs an act; resolves with its index when it is durable. What it permits is done after that. */
+  async recordAct(body: Omit<ActBody, 'kind'>): Promise<number> {
+    this.requireIssuing();
+    return this.#issuer.record({ kind: 'act', ...body }, this.#parts.now());
+  }
+
+  /**
+   * Has the evidence carry a verified statement of whoever answers for the instance; resolves with the first document
+   * that does. Throws `EVIDENCE_UNAVAILABLE` where none could be made: the next one carries it.
+   */
+  async setOperatorStatement(statement: Uint8Array): Promise<EvidenceHead> {
+    this.requireIssuing();
+    this.#operator = statement;
+    await this.#line.collect();
+    const { failure, head } = this.#line;
+    if (failure)
+      throw new VouchingError('EVIDENCE_UNAVAILABLE', 'no evidence could be made', { cause: failure });
+    return head;
+  }
+
+  /** Logs a foreign statement and, before it, the record that announces it; resolves when both are durable. */
+  async register(statement: Uint8Array, announcement: Omit<ActBody, 'kind'>): Promise<number> {
+    this.requireIssuing();
+    return this.#issuer.register(statement, { kind: 'act', ...announcement }, this.#parts.now());
+  }
+
+  /** A signed checkpoint of a size that the log has had: of one tree there is one, however often it is signed. */
+  async checkpointAt(size: number): Promise<Uint8Array> {
+    return this.#heads.sign(size, await this.#parts.log.root(size)).note;
+  }
+
   /** Resolves when a document covers the log entry. */
   covered(index: number): Promise<void> {
     return this.#line.covered(index);
   }
 
+  /** Log index of a receipt, for the tenant that made the request. */
+  indexOf(id: string, tenant: string | undefined): number {
+    return this.#place(id, tenant).index;
+  }
+
   /** A receipt by id, for the tenant that made the request. */
   async receipt(id: string, tenant: string | undefined): Promise<Uint8Array> {
-    return this.#parts.log.entry(this.#place(id, tenant).index);
+    return this.#parts.log.entry(this.indexOf(id, tenant));
   }
 
   /** Waits until the receipt is covered. */
@@ -166,45 +251,34 @@ export class Vouching {
 
   /** A receipt with everything that a verifier needs. */
   async bundle(id: string, tenant: string | undefined): Promise<Uint8Array> {
-    const place = this.#place(id, tenant);
-    const { log, source } = this.#parts;
-    const [receipt, cited, collateral] = await Promise.all([
-      log.entry(place.index),
-      log.readEvidence(place.cited.seq),
-      source.collateral(),
-    ]);
-    const covering = await this.#covering(place);
-    return encodeBundle({ receipt, cited, covering, collateral, policy: undefined, verdict: undefined });
+    return this.#bundles.make(this.#place(id, tenant));
   }
 
-  /** Makes the `final` document and closes the log. Receipts in flight are finished first. */
+  /**
+   * Makes the `final` document, has the last head anchored within a bounded time, and closes the log. Receipts in
+   * flight are finished first.
+   */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    clearInterval(this.#timer);
+    this.#clearTimers();
     if (this.#issuing > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
     await this.#line.finish();
+    await this.anchoring.finish(LAST_ANCHOR_MS);
     await this.#parts.log.close();
   }
 
-  async #covering({ index, cited }: ReceiptPlace): Promise<Covering | undefined> {
-    const mark = this.#line.covering(index);
-    if (!mark) return undefined;
-    const { log } = this.#parts;
-    const [document, root, inclusion, consistency] = await Promise.all([
-      log.readEvidence(mark.seq),
-      log.root(mark.logSize),
-      log.inclusionProof(index, mark.logSize),
-      log.consistencyProof(cited.logSize, mark.logSize),
-    ]);
-    return { document, checkpoint: this.#checkpoint(mark.logSize, root), inclusion, consistency };
+  /** Where nobody asks for anything, evidence is renewed long before it is too old to issue under. */
+  async #renewEvidence(): Promise<void> {
+    if (this.#isOlderThan(1 / 2) && !this.#line.isCollecting) await this.#line.collect();
   }
 
-  #checkpoint(size: number, root: Uint8Array): Uint8Array {
-    const { keyset, log } = this.#parts.keys;
-    const text = encodeCheckpoint({ origin: keyset.origin, size, root, extensions: [] });
-    const { name, keyId } = makeVkey(sha256, keyset.origin, keyset.log.x);
-    return formatNote(text, [{ name, keyId, signature: log.sign(utf8(text)) }]);
+  #isOlderThan(part: number): boolean {
+    return this.#parts.now() - this.#line.collectedAt > part * this.#parts.limits.maxEvidenceAgeMs;
+  }
+
+  #clearTimers(): void {
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   #place(id: string, tenant: string | undefined): ReceiptPlace {

@@ -114,17 +114,6 @@ describe('epochs', () => {
     expect(log.documents).toHaveLength(2);
   });
 
-  test('end by time while a receipt is uncovered, and not otherwise', async () => {
-    const { collector } = await controlledCollector();
-    const { vouching, log } = await start(collector, { periodMs: 30 });
-    await new Promise((resolve) => setTimeout(resolve, 120));
-    expect(log.documents).toHaveLength(1);
-    await vouching.issue(makeDraft());
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    expect(log.documents).toHaveLength(2);
-    await vouching.stop();
-  });
-
   test('the cited document never gets older as the index rises', async () => {
     const { collector } = await controlledCollector();
     const { vouching, log } = await start(collector, { receipts: 2 });
