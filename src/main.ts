@@ -1,11 +1,13 @@
-import { join, resolve } from 'node:path';
 import type { Logger } from 'winston';
 import type { Predecessor } from '../attestation/receipt/record.ts';
 import type { Collector } from '../enclave/collect/collector.ts';
 import { createSimulatedCollector } from '../enclave/collect/simulated/collector.ts';
 import { generateKeyring, type Keyring } from '../enclave/keys/keyring.ts';
+import type { Archive } from './archive/archive.ts';
 import type { InstanceLog } from './log/instanceLog.ts';
+import { type FormerLogs, serveFormerLogs } from './log/formerLogs.ts';
 import { openLog } from './log/openLog.ts';
+import { openStorage } from './log/openStorage.ts';
 import { type FormerLog, type PredecessorFacts, recoverLogs } from './log/recover.ts';
 import { ConfigError } from './config/errors.ts';
 import { signsOfHardware } from './config/hardware.ts';
@@ -21,6 +23,7 @@ import { createServiceLog } from './http/logging.ts';
 import { createService, type Service } from './http/service.ts';
 import { readStore } from './models/store.ts';
 import { Vouching } from './receipts/vouching.ts';
+import { configuredAnchoring } from './witness/configuredAnchoring.ts';
 
 const DAY_SECONDS = 86_400;
 
@@ -30,6 +33,8 @@ export interface StartOptions {
   readonly notice?: (line: string) => void;
   /** Compiled entry of the engine process. */
   readonly childEntry?: URL;
+  /** Compiled entry of a process that serves HTTP. */
+  readonly processEntry?: URL;
   /** What looks like hardware here; tests say. */
   readonly signs?: readonly string[];
   readonly now?: () => number;
@@ -74,7 +79,7 @@ export async function startService(config: Config, options: StartOptions = {}): 
     const service = await assemble(start, collector, engine);
     const grpc = await openGrpc(service);
     if (grpc) start.undo.push(() => grpc.stop(Promise.resolve()));
-    const listening = await listen(service);
+    const listening = await openHttp(service, options.processEntry ?? PROCESS_ENTRY);
     announce(start);
     return running(start, service, { ...listening, grpc });
   } catch (error) {
@@ -95,11 +100,17 @@ async function openGrpc(service: Service): Promise<GrpcListening | undefined> {
   return listenGrpc(service);
 }
 
-/** The engine process runs compiled code, also where this file runs from its source. */
-const CHILD_ENTRY = new URL(
-  import.meta.url.endsWith('.ts') ? '../dist/src/engine/child.js' : './engine/child.js',
-  import.meta.url,
-);
+/** Other processes run compiled code, also where this file runs from its source. */
+const COMPILED = new URL(import.meta.url.endsWith('.ts') ? '../dist/src/' : './', import.meta.url);
+const CHILD_ENTRY = new URL('engine/child.js', COMPILED);
+const PROCESS_ENTRY = new URL('processes/worker.js', COMPILED);
+
+/** One process answers all, or several hand their work to it. */
+async function openHttp(service: Service, processEntry: URL): Promise<Listening> {
+  if (service.config.server.processes === 1) return listen(service);
+  const { listenInProcesses } = await import('./processes/start.ts');
+  return listenInProcesses(service, processEntry);
+}
 
 async function chooseCollector({ config }: Start, signs: readonly string[]): Promise<Collector> {
   const { collector, gpus } = config.hardware;
@@ -144,14 +155,17 @@ async function assemble(start: Start, collector: Collector, engine: Engine): Pro
     software: SOFTWARE,
     receiptAlgorithm: config.receipts.algorithm,
   });
-  const { instanceLog, predecessor } = await openArchive(start, keyring);
+  const { instanceLog, predecessor, former, created } = await openLogs(start, keyring);
   undo.push(() => instanceLog.close());
   const vouching = await startVouching(start, { keyring, collector, instanceLog, predecessor });
   undo.push(() => vouching.stop());
+  const archive = await startArchive(start, { keyring, instanceLog, former, vouching, created });
   return createService({
     config,
     engine,
     vouching,
+    archive,
+    logs: { own: instanceLog, former },
     keyset: keyring.keyset,
     hpkeKey: keyring.hpke.privateKey,
     simulated: collector.name === 'simulated',
@@ -162,25 +176,37 @@ async function assemble(start: Start, collector: Collector, engine: Engine): Pro
   });
 }
 
-interface Archive {
+interface Logs {
   readonly instanceLog: InstanceLog;
+  readonly former: FormerLogs;
+  readonly created: number;
   readonly predecessor: Predecessor | undefined;
 }
 
 /** Looks after the logs of former instances and opens that of this one. */
-async function openArchive({ config, log }: Start, { keyset }: Keyring): Promise<Archive> {
-  const instances = join(resolve(config.data.directory), 'instances');
-  const { logs, predecessor, created } = await recoverLogs(instances);
+async function openLogs({ config, log, undo }: Start, { keyset }: Keyring): Promise<Logs> {
+  const storage = await openStorage(config);
+  undo.push(() => {
+    storage.close();
+    return Promise.resolve();
+  });
+  const { logs, predecessor, created } = await recoverLogs(storage);
   for (const former of logs) logFormer(log, former);
   const instanceLog = await openLog({
-    directory: join(instances, Buffer.from(keyset.instance).toString('hex')),
+    storage,
+    instance: Buffer.from(keyset.instance).toString('hex'),
     origin: keyset.origin,
     created,
     onFailure: (error) => {
       log.error('the log cannot be written', { reason: error instanceof Error ? error.message : 'unknown' });
     },
   });
-  return { instanceLog, predecessor: predecessor && toPredecessor(predecessor) };
+  return {
+    instanceLog,
+    former: serveFormerLogs(storage, logs),
+    created,
+    predecessor: predecessor && toPredecessor(predecessor),
+  };
 }
 
 function logFormer(log: Logger, { instance, state, problem, cut }: FormerLog): void {
@@ -193,17 +219,21 @@ function toPredecessor({ origin, checkpoint, evidenceHead }: PredecessorFacts): 
   return { origin, checkpoint: checkpoint ?? none, evidenceDigest: evidenceHead?.digest ?? none };
 }
 
-interface VouchingInputs extends Archive {
+interface VouchingInputs extends Omit<Logs, 'former' | 'created'> {
   readonly keyring: Keyring;
   readonly collector: Collector;
 }
 
 function startVouching(
-  { config, now }: Start,
+  { config, log, now }: Start,
   { keyring, collector, instanceLog, predecessor }: VouchingInputs,
 ): Promise<Vouching> {
   const { epochSeconds, epochReceipts, maxEvidenceAgeSeconds } = config.receipts;
   return Vouching.start({
+    anchoring: configuredAnchoring(config, instanceLog, log, now),
+    onDiscontinuity: ({ code, message, advice }) => {
+      log.error('the hardware is not what it was: nothing is signed', { code, reason: message, advice });
+    },
     keys: keyring,
     log: instanceLog,
     source: collector,
@@ -216,6 +246,45 @@ function startVouching(
     },
     now,
   });
+}
+
+interface ArchiveInputs extends Omit<Logs, 'predecessor'> {
+  readonly keyring: Keyring;
+  readonly vouching: Vouching;
+}
+
+/** The compliance archive, where it is on. Its libraries are loaded only then. */
+async function startArchive(
+  { config, log, now, undo }: Start,
+  { keyring, instanceLog, former, vouching, created }: ArchiveInputs,
+): Promise<Archive | undefined> {
+  if (!config.archive.enabled) return undefined;
+  const { openArchive } = await import('./archive/openArchive.ts');
+  const archive = await openArchive(config, {
+    live: {
+      instance: Buffer.from(keyring.keyset.instance).toString('hex'),
+      created,
+      log: instanceLog,
+      note: (size) => vouching.checkpointAt(size),
+      recordAct: (body) => vouching.recordAct(body),
+    },
+    former: former.logs.map(({ instance, size }) => ({ instance, size, open: () => former.open(instance) })),
+    now,
+    onFailure: (error) => {
+      const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
+      log.error('the archive cannot go on', { code, reason: message });
+    },
+  });
+  if (!archive) return undefined;
+  undo.push(async () => {
+    await archive.pause();
+    // The final evidence is of the log that is archived.
+    await vouching.stop();
+    await archive.close();
+  });
+  vouching.watchIssuing(({ id, tenant }) => archive.noteTenant(id, tenant));
+  archive.start();
+  return archive;
 }
 
 /** What must not be overlooked. */
@@ -240,6 +309,8 @@ function running(
   const stop = async (): Promise<void> => {
     const drained = drain(config.limits.shutdownTimeoutMs);
     await Promise.all([drained, grpc?.stop(drained)]);
+    // Acts need a log that takes entries; what it takes until it is closed is archived after.
+    await service.archive?.pause();
     await service.vouching.stop();
     const { evidenceFailure } = service.vouching;
     if (evidenceFailure) log.error('there is no final evidence', { reason: evidenceFailure.message });

@@ -21,16 +21,31 @@ const WEBCRYPTO_DOOR = ['attestation/crypto/portable.ts', 'attestation/channel/h
 const PLATFORMS = 'attestation/evidence/platforms';
 /** Rooms of `evidence` that are no format: what SGX and TDX have in common, and logs of measured boot. */
 const SHARED_BY_FORMATS = ['dcap', 'bootlog'];
-const INSIDE = ['grpc', 'http', 'models', 'engine', 'batching', 'receipts', 'log', 'archive', 'config', 'replay'];
-const OUTSIDE = ['client', 'cli', 'page', 'gateway'];
+const INSIDE = [
+  'grpc',
+  'http',
+  'models',
+  'engine',
+  'batching',
+  'receipts',
+  'log',
+  'archive',
+  'objectStore',
+  'config',
+  'replay',
+  'witness',
+  'processes',
+];
+const OUTSIDE = ['client', 'cli', 'audit', 'page', 'gateway'];
 /** Rooms of neither side: they use attestation alone, and both sides may use them. */
-const SHARED = ['collateral'];
+const SHARED = ['collateral', 'export'];
 /** Commands of operators: they may use the rooms inside. Every other file of `cli` is a relying party's. */
-const OPERATOR_COMMAND = /^src\/cli\/(?:serve|doctor|models|archive|image|config|key|replay|cuda)[^/]*\.ts$/;
+const OPERATOR_COMMAND =
+  /^src\/cli\/(?:serve|doctor|models|archive|image|config|key|replay|cuda|witness)[^/]*\.ts$/;
 const CLI_MAIN = 'src/cli/main.ts';
 const MAIN = 'src/main.ts';
 /** Who puts a confidential VM together. */
-const COLLECTOR_USERS = [MAIN, 'scripts/vectors/mint-simulated-roots.ts'];
+const COLLECTOR_USERS = [MAIN, 'scripts/bench/auditLog.ts', 'scripts/vectors/mint-simulated-roots.ts'];
 
 type Rule = (target: string, source: Source) => boolean;
 
@@ -253,12 +268,24 @@ describe('relying parties', () => {
     expect(offences(sourcesBelow(room), allowed)).toEqual([]);
   });
 
+  test('audits use attestation and what an export is', () => {
+    const allowed: Rule = (target) => isBelow(target, 'attestation', 'src/audit', 'src/export');
+    expect(offences(sourcesBelow('src/audit'), allowed)).toEqual([]);
+  });
+
   test('commands of relying parties never use the rooms inside', () => {
     const commands = sourcesBelow('src/cli').filter(
       ({ path }) => path !== CLI_MAIN && !OPERATOR_COMMAND.test(path),
     );
     const allowed: Rule = (target) =>
-      isBelow(target, 'attestation', 'src/client', 'src/cli', ...SHARED.map((room) => `src/${room}`)) &&
+      isBelow(
+        target,
+        'attestation',
+        'src/client',
+        'src/audit',
+        'src/cli',
+        ...SHARED.map((room) => `src/${room}`),
+      ) &&
       !OPERATOR_COMMAND.test(target) &&
       target !== CLI_MAIN;
     expect(offences(commands, allowed)).toEqual([]);

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { cborFamily } from './cbor.ts';
 import { coseFamily } from './cose.ts';
@@ -8,6 +8,8 @@ import type { Case, Family } from './family.ts';
 import { consistencyFamily, inclusionFamily } from './merkle.ts';
 import { cosignatureFamily, noteFamily, vkeyFamily } from './notes.ts';
 import { logFamily, mirrorFamily, tilePathFamily } from './tiles.ts';
+import { PEERS } from './peers.ts';
+import { sigstoreTimestampFamily } from './timestamps.ts';
 import { parseJson, type VectorFile } from './vectorFile.ts';
 import { wycheproofFamily } from './wycheproof.ts';
 
@@ -25,6 +27,7 @@ const FAMILIES: readonly Family[] = [
   tilePathFamily,
   logFamily,
   mirrorFamily,
+  sigstoreTimestampFamily,
 ];
 
 export interface Tally {
@@ -42,15 +45,19 @@ export async function runVectors(folder: string, print: Print): Promise<Tally> {
     .map((entry) => join(entry.parentPath, entry.name).slice(join(folder, '/').length).replaceAll('\\', '/'))
     .sort();
   let total: Tally = { passed: 0, failed: 0, skipped: 0 };
-  for (const path of paths) {
-    const tally = await runFile(folder, path, print);
-    total = {
-      passed: total.passed + tally.passed,
-      failed: total.failed + tally.failed,
-      skipped: total.skipped + tally.skipped,
-    };
-  }
+  for (const path of paths) total = sum(total, await runFile(folder, path, print));
   return total;
+}
+
+/** Runs ours against other implementations, on data that both make now. */
+export async function runPeers(print: Print): Promise<Tally> {
+  let total: Tally = { passed: 0, failed: 0, skipped: 0 };
+  for (const { name, cases } of PEERS) total = sum(total, await runCases(name, cases(), print));
+  return total;
+}
+
+export function sum(a: Tally, b: Tally): Tally {
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
 }
 
 const UNKNOWN: Tally = { passed: 0, failed: 0, skipped: 1 };
@@ -63,7 +70,9 @@ async function runFile(folder: string, path: string, print: Print): Promise<Tall
   }
   let cases: readonly Case[] | undefined;
   try {
-    cases = casesOf({ path, json: parseJson(readFileSync(join(folder, path), 'utf8')) });
+    const read = (name: string): unknown => parseJson(readFileSync(join(folder, name), 'utf8'));
+    const sibling = (name: string): unknown => read(join(dirname(path), name));
+    cases = casesOf({ path, json: read(path), sibling });
   } catch (error) {
     print(`malformed ${path}: ${explain(error)}`);
     return MALFORMED;

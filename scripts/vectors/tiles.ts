@@ -18,6 +18,8 @@ import {
 import { parseVkey } from '../../attestation/log/vkey.ts';
 import { Disagreement, expectEqual, expectRefused, PROVIDERS, type Case, type Family } from './family.ts';
 import { checkCosignature } from './notes.ts';
+import type { TileStore } from '../../src/log/tileStore.ts';
+import { serveEntries, serveTiles } from './servedTree.ts';
 import { hasMembers, hexSchema, sizeSchema } from './vectorFile.ts';
 
 const sha256 = sha256With(nodeCrypto);
@@ -101,6 +103,7 @@ export const logFamily: Family = {
       ...Object.values(checkpoints).map((text, i) => rootCase(`root ${i}`, tiles, text)),
       ...tileCases(tiles),
       ...Object.entries(entry_bundles).map(([path, bytes]) => bundleCase(tiles, path, bytes)),
+      ...servedLogCases({ ...tiles, ...entry_bundles }, Object.values(checkpoints)),
     ];
   },
 };
@@ -119,6 +122,7 @@ export const mirrorFamily: Family = {
       { name: 'cosignature', check: () => checkCosignature(cosigner_vkey, checkpoint) },
       rootCase('root', tiles, checkpoint),
       ...tileCases(tiles),
+      ...servedCases(serveTiles(sizeOf(checkpoint), tiles), tiles, [checkpoint]),
     ];
   },
 };
@@ -176,6 +180,49 @@ function tileCases(files: Files): readonly Case[] {
     };
     return { name: path, check };
   });
+}
+
+/** The same entries in the log of the service give the same files, byte for byte, and the same roots. */
+function servedLogCases(files: Files, checkpoints: readonly string[]): readonly Case[] {
+  return servedCases(serveEntries(entriesIn(files)), files, checkpoints);
+}
+
+function servedCases(served: TileStore, files: Files, checkpoints: readonly string[]): readonly Case[] {
+  const tiles = Object.entries(files).map(([path, bytes]): Case => {
+    const check = async (): Promise<void> => {
+      const found = await served.tile(path);
+      expectEqual(found && toHex(found), toHex(bytes), 'the served file');
+    };
+    return { name: `served ${path}`, check };
+  });
+  const roots = checkpoints.map((text): Case => {
+    const { size, root } = parseCheckpoint(parseNote(utf8(text)).text);
+    const check = async (): Promise<void> => {
+      expectEqual(toHex(await served.root(size)), toHex(root), 'the served root');
+    };
+    return { name: `served root ${size}`, check };
+  });
+  return [...tiles, ...roots];
+}
+
+function sizeOf(checkpoint: string): number {
+  return parseCheckpoint(parseNote(utf8(checkpoint)).text).size;
+}
+
+/** All entries, from the widest bundle of each index. */
+function entriesIn(files: Files): readonly Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  for (;;) {
+    const index = entries.length / TILE_WIDTH;
+    const widths = Object.keys(files).flatMap((path) => {
+      const tile = parseTilePath(path);
+      return tile.level === 'entries' && tile.index === index ? [tile.width] : [];
+    });
+    const width = Math.max(0, ...widths);
+    const bytes = files[tilePath({ level: 'entries', index, width })];
+    if (bytes) entries.push(...parseBundle(bytes, width));
+    if (width < TILE_WIDTH) return entries;
+  }
 }
 
 function bundleCase(files: Files, path: string, bytes: Uint8Array): Case {

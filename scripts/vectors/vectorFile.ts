@@ -5,6 +5,8 @@ export interface VectorFile {
   /** Path below the folder that is run, with `/`. */
   readonly path: string;
   readonly json: unknown;
+  /** Another JSON file, by its path from this one's folder. */
+  readonly sibling: (path: string) => unknown;
 }
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/g;

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { fromBase64Url, fromHex } from '../../attestation/bytes/bytes.ts';
+import { fromBase64Url, fromHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import { streamChunks } from '../client/events.ts';
@@ -13,12 +13,16 @@ export interface ExchangeFlags {
   readonly request?: string;
   readonly response?: string;
   readonly commitmentKey?: string;
+  readonly tenant?: string;
 }
 
 /** Nonce and content; all three parts of the content or none. */
 export async function exchangeOf(flags: ExchangeFlags): Promise<Exchange> {
   const nonce = nonceOf(flags.nonce);
-  const { request, response, commitmentKey } = flags;
+  const { request, response, commitmentKey, tenant } = flags;
+  if (tenant !== undefined && commitmentKey === undefined) {
+    throw new CliError(EXIT.misuse, '--tenant goes with --commitment-key: the receipt commits to it');
+  }
   if (request === undefined && response === undefined && commitmentKey === undefined)
     return nonce ? { nonce } : {};
   if (request === undefined || response === undefined || commitmentKey === undefined) {
@@ -29,12 +33,18 @@ export async function exchangeOf(flags: ExchangeFlags): Promise<Exchange> {
     readInput(response),
     readCommitmentKey(commitmentKey),
   ]);
-  const opening = { k, request: requestBytes, response: responseBytes, chunks: chunksOf(responseBytes) };
+  const opening = {
+    k,
+    request: requestBytes,
+    response: responseBytes,
+    chunks: chunksOf(responseBytes),
+    ...(tenant !== undefined && { tenant: utf8(tenant) }),
+  };
   return nonce ? { nonce, opening } : { opening };
 }
 
 /** Of a response that was a stream; a body gives none, and is not looked at in chunks. */
-function chunksOf(response: Uint8Array): readonly Uint8Array[] {
+export function chunksOf(response: Uint8Array): readonly Uint8Array[] {
   try {
     return streamChunks(response);
   } catch (error) {
@@ -43,7 +53,7 @@ function chunksOf(response: Uint8Array): readonly Uint8Array[] {
   }
 }
 
-async function readCommitmentKey(given: string): Promise<Uint8Array> {
+export async function readCommitmentKey(given: string): Promise<Uint8Array> {
   const text = existsSync(given)
     ? Buffer.from(await readInput(given))
         .toString('latin1')

@@ -21,6 +21,8 @@ const PRODUCTS: Readonly<Record<AnchorRole, readonly SnpProduct[]>> = {
   tpm: [],
   'nvidia-device': [],
   'nvidia-rim': [],
+  timestamp: [],
+  operator: [],
 };
 
 /** By the name that `--anchor` takes: the role, for AMD with its product. */

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { parseBundle } from '../../attestation/bundle/bundle.ts';
 import { fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
+import { parseDisclosure } from '../../attestation/receipt/disclosure.ts';
+import { parseAnchor } from '../../attestation/log/anchor.ts';
 import { parseAttestation } from '../client/attestation.ts';
 import { describeCollateral } from '../collateral/describe.ts';
 import { parseCollateralFile } from '../collateral/file.ts';
@@ -12,10 +14,14 @@ import { CliError, describeError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
 import { readNamedManifest, type NamedManifest } from './inspectDeviceRims.ts';
 import { NOTHING_BESIDE, reportSections, type Beside } from './inspectDeviceSet.ts';
+import { disclosureSections } from './inspectDisclosure.ts';
 import { documentSections } from './inspectEvidence.ts';
+import { operatorSection } from './inspectOperator.ts';
 import { EVIDENCE_SECTIONS } from './inspectRaw.ts';
-import { bundleSections, checkpointSection, receiptSections, recordSection } from './inspectReceipt.ts';
+import { checkpointSection } from './inspectCheckpoint.ts';
+import { bundleSections, receiptSections, recordSection } from './inspectReceipt.ts';
 import { shortened, type Section } from './inspectSection.ts';
+import { anchorSections, timestampSections } from './inspectTimestamp.ts';
 import { unknownText } from './inspectUnknown.ts';
 import type { EvidenceKind } from './materialEvidence.ts';
 import { recognise, type Recognised, type ShownKind } from './materialRecognition.ts';
@@ -36,7 +42,8 @@ const EXAMPLES = [
 const FORMATS = `
 Recognised by content, also as hex or base64 text:
   ours      bundle, attestation answer, evidence document, receipt, record,
-            checkpoint, policy, collateral
+            checkpoint, anchor, policy, collateral, disclosure,
+            operator statement
   AMD       SEV-SNP report, extended report, MSG_REPORT_RSP,
             certificates of an Azure host (THIM)
   Intel     TDX and SGX quotes, TCB info, enclave identity
@@ -48,7 +55,7 @@ Recognised by content, also as hex or base64 text:
             service (NRAS), its answer, single tokens (JWT), key set (JWKS)
   others    boot logs (TCG2, SHA-1, CCEL, dstack), CCEL table,
             X.509 certificates, CRLs and public keys (DER or PEM),
-            OCSP responses`;
+            OCSP responses, RFC 3161 timestamps`;
 
 export interface InspectFlags {
   readonly json?: boolean;
@@ -116,6 +123,7 @@ export function inspectBytes(bytes: Uint8Array, path: string, beside = NOTHING_B
 
 const WITH_DEVICES: readonly ShownKind[] = [
   'bundle',
+  'disclosure',
   'attestation',
   'document',
   'device-report',
@@ -228,6 +236,14 @@ function ownSections(
       return reportSections(bytes, beside);
     case 'policy':
       return [{ title: 'policy', rows: [['text', fromUtf8(bytes).replaceAll(/\s+/g, ' ')]] }];
+    case 'disclosure':
+      return disclosureSections(parseDisclosure(bytes), beside.rims);
+    case 'operator-statement':
+      return [operatorSection(bytes)];
+    case 'timestamp':
+      return timestampSections(bytes);
+    case 'anchor':
+      return anchorSections(parseAnchor(bytes));
     case 'collateral':
       return describeCollateral(parseCollateralFile(bytes)).map((each) => statementSection(each, Date.now()));
   }

@@ -5,7 +5,8 @@ import { documentDigest, type EvidenceDocument } from '../../attestation/evidenc
 import { instanceUrn, type Keyset } from '../../attestation/keyset.ts';
 import { cpuSections, documentBootLogSections } from './inspectCpu.ts';
 import { deviceSetSections, type Beside } from './inspectDeviceSet.ts';
-import { yes, type Section } from './inspectSection.ts';
+import { operatorSection } from './inspectOperator.ts';
+import { readable, yes, type Section } from './inspectSection.ts';
 import { secondsText, type Row } from './receiptText.ts';
 
 export type { Section };
@@ -26,12 +27,14 @@ export function documentSections(
       ['devices', devices.map(({ kind }) => kind).join(', ') || 'none'],
       ['boot log', document.bootLog ? `${document.bootLog.length} bytes` : 'none'],
       ['time anchor', document.timeAnchor ? `${document.timeAnchor.length} bytes` : 'none'],
+      ['operator', document.operator ? `a statement of ${document.operator.length} bytes` : 'none'],
     ],
   };
   return [
     head,
     { title: `${prefix}statement`, rows: statementRows(document) },
     { title: `${prefix}keyset`, rows: keysetRows(keyset) },
+    ...operatorSections(document.operator, prefix),
     ...cpuSections(cpu, `${prefix}cpu`),
     ...documentBootLogSections(document.bootLog, cpu, prefix),
     ...deviceSetSections(
@@ -39,6 +42,11 @@ export function documentSections(
       { prefix, rims, leavesOnly: true },
     ),
   ];
+}
+
+function operatorSections(encoded: Uint8Array | undefined, prefix: string): readonly Section[] {
+  if (!encoded) return [];
+  return readable(`${prefix}operator statement`, () => [operatorSection(encoded, prefix)]);
 }
 
 function statementRows({ statement }: EvidenceDocument): readonly Row[] {

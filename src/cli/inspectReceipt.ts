@@ -1,18 +1,18 @@
-import type { Bundle } from '../../attestation/bundle/bundle.ts';
+import type { Bundle, Witnessed } from '../../attestation/bundle/bundle.ts';
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
-import { parseCheckpoint } from '../../attestation/log/checkpoint.ts';
-import { parseNote } from '../../attestation/log/note.ts';
 import { CLAIM, type ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { parseReceipt, type EntryHeader } from '../../attestation/receipt/receipt.ts';
-import { parseRecord } from '../../attestation/receipt/record.ts';
+import { parseRecord, type LogRecord } from '../../attestation/receipt/record.ts';
 import type { Beside } from './inspectDeviceSet.ts';
+import { checkpointSection } from './inspectCheckpoint.ts';
 import { documentSections } from './inspectEvidence.ts';
 import { readable, type Section } from './inspectSection.ts';
+import { anchorSections } from './inspectTimestamp.ts';
 import { secondsText, type Row } from './receiptText.ts';
 
 export function bundleSections(bundle: Bundle, manifests: Beside['rims'] = []): readonly Section[] {
-  const { receipt, cited, covering, collateral } = bundle;
+  const { receipt, cited, covering, witnessed, collateral } = bundle;
   const rims = [...collateral.rims.keys()].join(', ') || 'none';
   const parts: readonly Row[] = [
     ['receipt', `${receipt.length} bytes`],
@@ -22,6 +22,7 @@ export function bundleSections(bundle: Bundle, manifests: Beside['rims'] = []): 
         ? `by a later document, ${covering.inclusion.length} hashes of inclusion`
         : 'no: signed, no more',
     ],
+    ['outsiders', witnessed ? witnessedText(witnessed) : 'none: nobody outside says when it existed'],
     ['RIMs', rims],
     ['CRLs', String(collateral.crls.length)],
     ['TCB info', String(collateral.tcbInfos.length)],
@@ -41,6 +42,19 @@ export function bundleSections(bundle: Bundle, manifests: Beside['rims'] = []): 
           ),
         ]
       : []),
+    ...(witnessed ? witnessedSections(witnessed) : []),
+  ];
+}
+
+function witnessedText({ tokens, epoch }: Witnessed): string {
+  const stamps = tokens.length === 1 ? '1 timestamp' : `${tokens.length} timestamps`;
+  return `a confirmed checkpoint with ${stamps}, over the epoch record at ${epoch.index}`;
+}
+
+function witnessedSections(witnessed: Witnessed): readonly Section[] {
+  return [
+    ...anchorSections(witnessed, 'witnessed '),
+    ...readable('epoch record', () => [{ ...recordSection(witnessed.epoch.entry), title: 'epoch record' }]),
   ];
 }
 
@@ -113,31 +127,25 @@ export function recordSection(encoded: Uint8Array): Section {
     ['issued', secondsText(record.issuedAt)],
     ['keyset digest', toHex(record.keysetDigest)],
   ];
-  if (record.kind === 'epoch') {
-    const own: readonly Row[] = [
-      ['seq', String(record.seq)],
-      ['evidence', toHex(record.evidenceDigest)],
-    ];
-    return { title: 'record', rows: [...common, ...own] };
-  }
-  const { predecessor } = record;
-  return { title: 'record', rows: [...common, ['predecessor', predecessor ? predecessor.origin : 'none']] };
+  return { title: 'record', rows: [...common, ...ownRows(record)] };
 }
 
-export function checkpointSection(bytes: Uint8Array): Section {
-  const note = parseNote(bytes);
-  const { origin, size, root, extensions } = parseCheckpoint(note.text);
-  return {
-    title: 'checkpoint',
-    rows: [
-      ['origin', origin],
-      ['size', String(size)],
-      ['root', toHex(root)],
-      ...extensions.map((line): Row => ['extension', line]),
-      ...note.signatures.map(({ name, keyId }): Row => [
-        'signed by',
-        `${name} (key id ${keyId.toString(16).padStart(8, '0')})`,
-      ]),
-    ],
-  };
+function ownRows(record: LogRecord): readonly Row[] {
+  switch (record.kind) {
+    case 'open':
+      return [['predecessor', record.predecessor ? record.predecessor.origin : 'none']];
+    case 'epoch':
+      return [
+        ['seq', String(record.seq)],
+        ['evidence', toHex(record.evidenceDigest)],
+      ];
+    case 'act':
+      return [
+        ['act', record.act],
+        ['actor', record.actor],
+        ['rule', record.rule],
+        ['subject', toHex(record.subject)],
+        ['count', String(record.count)],
+      ];
+  }
 }

@@ -34,9 +34,19 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./verify.ts')).verifyCommand(),
   },
   {
+    name: 'disclose',
+    summary: 'open chosen items of a receipt to someone else, and no others',
+    load: async () => (await import('./disclose.ts')).discloseCommand(),
+  },
+  {
     name: 'replay',
     summary: 'run a request again that a receipt is of, and compare the answers',
     load: async () => (await import('./replay.ts')).replayCommand(),
+  },
+  {
+    name: 'audit',
+    summary: 'verify everything in an export, offline',
+    load: async () => (await import('./audit.ts')).auditCommand(),
   },
   {
     name: 'verify-token',
@@ -69,9 +79,24 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./config.ts')).configCommand(),
   },
   {
+    name: 'archive',
+    summary: 'show, query, hold, erase, export and renew the archive',
+    load: async () => (await import('./archive.ts')).archiveCommand(),
+  },
+  {
     name: 'models',
     summary: 'add, list, verify and remove models',
     load: async () => (await import('./models.ts')).modelsCommand(),
+  },
+  {
+    name: 'witness',
+    summary: 'cosign the heads of logs, so that none has two histories',
+    load: async () => (await import('./witness.ts')).witnessCommand(),
+  },
+  {
+    name: 'operator',
+    summary: 'state who answers for an instance',
+    load: async () => (await import('./operator.ts')).operatorCommand(),
   },
   {
     name: 'key',

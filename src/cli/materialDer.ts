@@ -8,6 +8,7 @@ export type DerShape = 'certificate' | 'crl' | 'public-key';
  * the OID of its algorithm. Lengths may run beyond the bytes: a cut file still has a shape.
  */
 export function derShape(bytes: Uint8Array): DerShape | undefined {
+  if (isTimestampShape(bytes)) return undefined;
   const inner = contentStart(bytes, 0, TAG.sequence);
   const first = inner === undefined ? undefined : contentStart(bytes, inner, TAG.sequence);
   if (first === undefined) return undefined;
@@ -28,6 +29,29 @@ export function isOcspShape(bytes: Uint8Array): boolean {
   const status = contentStart(bytes, 0, TAG.sequence);
   if (status === undefined || bytes[status] !== ENUMERATED || bytes[status + 1] !== 1) return false;
   return (bytes[status + 2] ?? Infinity) <= LAST_OCSP_STATUS;
+}
+
+/** OBJECT IDENTIFIERs of SignedData and of TSTInfo, encoded. */
+const SIGNED_DATA = Buffer.from('06092a864886f70d010702', 'hex');
+const TST_INFO = Buffer.from('060b2a864886f70d0109100104', 'hex');
+
+/** A TimeStampToken is SignedData over a TSTInfo; a response has a status before it. */
+export function isTimestampShape(bytes: Uint8Array): boolean {
+  const start = contentStart(bytes, 0, TAG.sequence);
+  if (start === undefined) return false;
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return buffer.includes(TST_INFO) && (startsWith(buffer, start, SIGNED_DATA) || isTimestampResponse(bytes));
+}
+
+/** A TimeStampResp begins with a PKIStatusInfo, which begins with an INTEGER. */
+export function isTimestampResponse(bytes: Uint8Array): boolean {
+  const start = contentStart(bytes, 0, TAG.sequence);
+  const status = start === undefined ? undefined : contentStart(bytes, start, TAG.sequence);
+  return status !== undefined && bytes[status] === TAG.integer;
+}
+
+function startsWith(bytes: Buffer, offset: number, prefix: Buffer): boolean {
+  return bytes.subarray(offset, offset + prefix.length).equals(prefix);
 }
 
 /** Where the content of the element at an offset begins; undefined for another tag. */

@@ -23,7 +23,14 @@ export function recognise(bytes: Uint8Array): Recognised {
 }
 
 /** Kinds of ours that no bytes have by chance: text of any other meaning decodes to something too. */
-const CERTAIN: readonly MaterialKind[] = ['device-report', 'document', 'record', 'collateral'];
+const CERTAIN: readonly MaterialKind[] = [
+  'device-report',
+  'document',
+  'record',
+  'collateral',
+  'timestamp',
+  'anchor',
+];
 
 function recogniseDecoded({ bytes, encoding }: Decoded): Recognised | undefined {
   const evidence = evidenceKindOf(bytes);

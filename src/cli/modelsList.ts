@@ -3,7 +3,7 @@ import { readCatalogue, resolveReference, type Catalogue } from '../models/relea
 import type { ReleaseRecord } from '../models/release/record.ts';
 import { readStore, type ModelStore } from '../models/store.ts';
 import { newCommand } from './command.ts';
-import { sizeText } from './modelsProgress.ts';
+import { sizeText } from './byteProgress.ts';
 import { reporting, storeConfig, withStoreOptions, type StoreFlags } from './modelsStore.ts';
 import { releaseJson, releaseName, sourceText, totalBytes } from './modelsText.ts';
 import { printable, stdout } from './terminal.ts';

@@ -4,7 +4,7 @@ import { resolveReference, type Catalogue } from '../models/release/catalogue.ts
 import { isReference, referenceOf } from '../models/release/names.ts';
 import { changeStore, type ReleaseStore } from '../models/release/releaseStore.ts';
 import { newCommand } from './command.ts';
-import { sizeText } from './modelsProgress.ts';
+import { sizeText } from './byteProgress.ts';
 import { reporting, storeConfig, withStoreOptions, type StoreFlags } from './modelsStore.ts';
 import { stdout } from './terminal.ts';
 

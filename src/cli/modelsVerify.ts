@@ -9,7 +9,7 @@ import { hasSigners, parseSigners, type Signers } from '../models/signing/signer
 import { requireCovered, verifySignature } from '../models/signing/verifySignature.ts';
 import { newCommand } from './command.ts';
 import { EXIT } from './exit.ts';
-import { ByteProgress } from './modelsProgress.ts';
+import { ByteProgress } from './byteProgress.ts';
 import { reporting, signingTexts, storeConfig, withStoreOptions, type StoreFlags } from './modelsStore.ts';
 import { releaseName, totalBytes } from './modelsText.ts';
 import { printable, stderr, stdout } from './terminal.ts';

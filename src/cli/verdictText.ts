@@ -1,4 +1,4 @@
-import { CHECKS, type Check } from '../../attestation/checks.ts';
+import { CHECKS, type Check, type CheckId } from '../../attestation/checks.ts';
 import { REFUSALS, type RefusalCode } from '../../attestation/errors.ts';
 import { isWarning, type Decision } from '../../attestation/verdict/verdict.ts';
 import type { AnchoredVerdict } from './extraAnchors.ts';
@@ -38,6 +38,9 @@ function bySubject(checks: readonly Check[]): ReadonlyMap<string, readonly Check
   return groups;
 }
 
+/** Checks that prove nothing to a reader who does not see their reason: a time, and who vouches for it. */
+const SAYS_WHEN: readonly CheckId[] = ['document.lower', 'log.timestamp', 'log.upper'];
+
 function printCheck(terminal: Terminal, check: Check, { verbose }: VerdictStyle): void {
   const { c } = terminal;
   const symbol = {
@@ -57,7 +60,8 @@ function checkLines({ c, columns }: Terminal, check: Check, verbose: boolean): r
   const plain = (line: string) => line;
   switch (check.result) {
     case 'pass': {
-      const reason = verbose || check.code !== 'OK' ? lines(reasonOf(check), c.dim) : [];
+      const reason =
+        verbose || check.code !== 'OK' || SAYS_WHEN.includes(check.id) ? lines(reasonOf(check), c.dim) : [];
       return [...lines(check.proves, plain), ...reason];
     }
     case 'fail':
@@ -147,4 +151,15 @@ function printDecision(terminal: Terminal, verdict: ShownVerdict): void {
   terminal.line(decisionLine(terminal, verdict));
   const under = `judged for ${verdict.judgedAt} under policy ${verdict.policyDigest.slice(0, 16)}…`;
   terminal.line(terminal.c.dim(under));
+  for (const line of timeLines(verdict)) {
+    for (const wrapped of wrap(line, terminal.columns)) terminal.line(terminal.c.dim(wrapped));
+  }
+}
+
+/** What outsiders say of the time; the checks `log.upper` and `document.lower` name them. */
+function timeLines({ upper, lower }: ShownVerdict): readonly string[] {
+  return [
+    ...(upper === undefined ? [] : [`it existed by ${upper}: what became known later is not judged here`]),
+    ...(lower === undefined ? [] : [`its evidence was made after ${lower}`]),
+  ];
 }

@@ -5,6 +5,7 @@ import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
+import type { ShownContent } from '../../attestation/receipt/openingsAppraisal.ts';
 import { fetchAttestation, freshNonce, parseAttestation } from '../client/attestation.ts';
 import { serviceAt } from '../client/http.ts';
 import { newCommand, EXIT_HELP } from './command.ts';
@@ -18,12 +19,14 @@ import { receiptRows, type Row } from './receiptText.ts';
 import { savedExchange } from './saved.ts';
 import { printable, stdout, wrap } from './terminal.ts';
 import { printVerdict } from './verdictText.ts';
+import { extractShown, judgeDisclosure, printShown, shownJson } from './verifyDisclosure.ts';
 import { unfit } from './verifyUnfit.ts';
 
 interface VerifyFlags extends JudgingFlags, ExchangeFlags {
   readonly at?: string;
   readonly receipt?: string;
   readonly evidence?: string;
+  readonly extract?: string;
   readonly ear?: boolean;
   readonly json?: boolean;
   readonly verbose?: boolean;
@@ -35,6 +38,8 @@ interface Judged {
   readonly input: string;
   readonly verdict: AnchoredVerdict;
   readonly claims?: ReceiptClaims | undefined;
+  /** Content that a disclosure opens. */
+  readonly shown?: readonly ShownContent[];
   /** What would make the verdict say more. */
   readonly hints: readonly string[];
 }
@@ -69,6 +74,8 @@ export function verifyCommand(): Command {
     .option('--request <file>', 'body of the request, as it was before sealing')
     .option('--response <file>', 'body of the response, as it was after opening')
     .option('--commitment-key <file|base64url>', 'the key `k` that came with the response')
+    .option('--tenant <name>', 'the name that the operator gave the key that asked')
+    .option('--extract <folder>', 'write what a disclosure opens to files, where it is accepted')
     .option('--at <time>', 'judge for this time, ISO 8601 (default: now)');
   return addJudgingOptions(command)
     .option('--verbose', 'give the reason of checks that passed, too')
@@ -82,18 +89,23 @@ async function runVerify(target: string | undefined, flags: VerifyFlags): Promis
   const judged = await judge(target, flags);
   const verdict = sayAnchors(judged.verdict, flags.anchor);
   if (flags.ear) stdout.json(earOf(verdict));
-  else if (flags.json) stdout.json({ input: judged.input, verdict, hints: judged.hints });
+  else if (flags.json) stdout.json(judgedJson({ ...judged, verdict }));
   else printJudged({ ...judged, verdict }, flags.verbose ?? false);
   process.exitCode = exitOfDecision(verdict.decision);
 }
 
-function printJudged({ input, verdict, claims, hints }: Judged, verbose: boolean): void {
+function judgedJson({ input, verdict, shown, hints }: Judged): object {
+  return { input, verdict, ...(shown && { shown: shownJson(shown) }), hints };
+}
+
+function printJudged({ input, verdict, claims, shown = [], hints }: Judged, verbose: boolean): void {
   const { c } = stdout;
   stdout.line(c.bold(printable(input)));
   for (const [name, value] of claims ? receiptRows(claims) : ([] as readonly Row[])) {
     stdout.line(`  ${c.dim(name.padEnd(10))} ${printable(value)}`);
   }
   stdout.line();
+  printShown(stdout, shown);
   printVerdict(stdout, verdict, { verbose });
   for (const hint of hints)
     for (const line of wrap(`hint: ${hint}`, stdout.columns)) stdout.line(c.cyan(line));
@@ -116,6 +128,7 @@ async function judgeFile(path: string, flags: VerifyFlags): Promise<Judged> {
   const error = unfit(path, bytes);
   if (error) throw error;
   const kind = kindOf(bytes);
+  if (kind === 'disclosure') return judgeDisclosed(path, bytes, flags);
   if (kind === 'bundle') return judgeBundle(path, bytes, flags);
   if (kind === 'receipt') return judgeReceipt(path, bytes, flags);
   return judgeEvidence(path, bytes, flags);
@@ -125,6 +138,17 @@ async function judgeBundle(path: string, bytes: Uint8Array, flags: VerifyFlags):
   const exchange = await exchangeOf(flags);
   const { verdict, receipt } = await appraiseBundle(bytes, exchange, await contextOf(flags));
   return { input: `bundle ${path}`, verdict, claims: receipt?.claims, hints: contentHints(exchange) };
+}
+
+async function judgeDisclosed(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {
+  const { evidence } = flags;
+  const read = evidence === undefined ? undefined : readEvidence(await readInput(evidence));
+  const context = await contextOf(flags);
+  const collateral = mergeCollateral(context.collateral, read?.collateral ?? NO_COLLATERAL);
+  const result = await judgeDisclosure(bytes, read?.document, { ...context, collateral });
+  const { verdict, receipt, shown } = result;
+  if (flags.extract !== undefined && shown.length > 0) await extractShown(flags.extract, shown);
+  return { input: `disclosure ${path}`, verdict, claims: receipt?.claims, shown, hints: [] };
 }
 
 function contentHints({ opening }: Exchange): readonly string[] {

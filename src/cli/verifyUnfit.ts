@@ -3,7 +3,7 @@ import { unknownText } from './inspectUnknown.ts';
 import { recognise, type ShownKind } from './materialRecognition.ts';
 
 /** What `verify` takes as it is. */
-const JUDGED: readonly ShownKind[] = ['bundle', 'receipt', 'attestation', 'document'];
+const JUDGED: readonly ShownKind[] = ['disclosure', 'bundle', 'receipt', 'attestation', 'document'];
 
 const OURS = 'Verify a bundle, a receipt with its evidence, an evidence document or a live service.';
 const SHOW = '`vouchsafe inspect` shows what it says.';
@@ -12,6 +12,7 @@ const EVIDENCE =
   `verify that, the bundle that holds it, or the service itself. ${SHOW}`;
 const STATEMENT = `It says something about evidence. Give it to --collateral beside what it is about. ${SHOW}`;
 const REFERENCES = `It says what devices should measure. A bundle and a file of \`collateral fetch\` bring it with the evidence. ${SHOW}`;
+const OPERATOR = `It says who answers for an instance; an evidence document carries it. ${OURS} ${SHOW}`;
 const TOKEN = `It is the word of another verifier: see \`vouchsafe verify-token\`. ${SHOW}`;
 
 /** What to do with a file of each kind. Any other kind is evidence, or a part of it. */
@@ -19,6 +20,9 @@ const ADVICE: Readonly<Partial<Record<ShownKind, string>>> = {
   policy: 'Judge something under it, with --policy. `vouchsafe policy check` lists every problem in it.',
   record: `It is an entry of a log. ${OURS} ${SHOW}`,
   checkpoint: `It is the head of a log. ${OURS} ${SHOW}`,
+  timestamp: `It says when some bytes existed. A bundle brings it with the log that it is over. ${SHOW}`,
+  anchor: `It says who confirmed the head of a log. A bundle brings it with a receipt. ${SHOW}`,
+  'operator-statement': OPERATOR,
   bundle: OURS,
   receipt: OURS,
   attestation: OURS,

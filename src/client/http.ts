@@ -13,7 +13,7 @@ export interface Service {
 }
 
 export interface Exchange {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PUT';
   /** With query, from `/`. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;

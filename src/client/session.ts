@@ -168,7 +168,7 @@ export class Session {
     const checks = verdict.checks.map((check) => (check.id === 'receipt.keyset' ? refused : check));
     const { simulated } = verdict;
     return {
-      receipt,
+      ...result,
       verdict: { ...verdict, checks, decision: decide(checks), tier: tierOf(checks, simulated) },
     };
   }

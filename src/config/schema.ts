@@ -1,22 +1,14 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import { archiveSection } from './archive.ts';
+import { keysSection } from './keys.ts';
+import { objectStoreSection } from './objectStore.ts';
+import { timestampsSection, witnessesSection } from './outsiders.ts';
 import { PACKAGE_ROOT } from './package.ts';
+import { scittSection } from './scitt.ts';
 
 /** Covered by the digest that receipts state: the setting decides outputs, or what is vouched for and how. */
 const MEASURED = { measured: true } as const;
-
-const apiKey = z.strictObject({
-  /** Tenant: receipts commit to it. */
-  name: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
-  /** Of the key's UTF-8 text, in lower-case hex. */
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-});
-
-const apiKeys = z
-  .array(apiKey)
-  .max(10_000)
-  .refine((keys) => new Set(keys.map(({ name }) => name)).size === keys.length, 'a name is given twice')
-  .refine((keys) => new Set(keys.map(({ sha256 }) => sha256)).size === keys.length, 'a key is given twice');
 
 /** Sections and settings; what each means is in `description`. */
 export const SECTIONS = {
@@ -33,6 +25,9 @@ export const SECTIONS = {
       .regex(/^[A-Za-z0-9.-]{1,190}$/)
       .default('localhost')
       .meta({ description: 'Host name in the origin of the log.' }),
+    processes: z.int().min(1).max(64).default(1).meta({
+      description: 'Processes that serve HTTP. With several, one more signs and runs no requests of its own.',
+    }),
   }),
   grpc: z.strictObject({
     host: z
@@ -79,7 +74,10 @@ export const SECTIONS = {
       .min(0)
       .max(1024)
       .default(0)
-      .meta({ description: 'Threads of one operator; 0: all cores.', ...MEASURED }),
+      .meta({
+        description: 'Threads of one operator; 0: all cores but one, which the service needs.',
+        ...MEASURED,
+      }),
     device: z
       .int()
       .min(0)
@@ -129,27 +127,14 @@ export const SECTIONS = {
       .min(1)
       .default('data')
       .meta({ description: 'Folder of the logs of all instances.' }),
+    logStorage: z
+      .enum(['disk', 'object-store'])
+      .default('disk')
+      .meta({ description: 'Where the logs are: in that folder, or below the prefix of the object store.' }),
   }),
-  keys: z.strictObject({
-    apiKeys: apiKeys
-      .default([])
-      .meta({ description: 'API keys: a name and the SHA-256 of each.', secret: true }),
-    adminKeySha256: z
-      .string()
-      .regex(/^[0-9a-f]{64}$/)
-      .optional()
-      .meta({
-        description: 'SHA-256 of the key that reads the metrics, loads and unloads models.',
-        secret: true,
-      }),
-    required: z
-      .enum(['auto', 'always', 'never'])
-      .default('auto')
-      .meta({
-        description: 'Whether requests need a key. auto: yes, except on loopback without any key.',
-        ...MEASURED,
-      }),
-  }),
+  objectStore: objectStoreSection,
+  archive: archiveSection,
+  keys: keysSection,
   limits: z.strictObject({
     bodyBytes: z
       .int()
@@ -217,7 +202,10 @@ export const SECTIONS = {
       .min(1)
       .max(604_800)
       .default(3600)
-      .meta({ description: 'No receipts under evidence that is older and cannot be renewed.', ...MEASURED }),
+      .meta({
+        description: 'No receipts under older evidence; from half of that it is renewed.',
+        ...MEASURED,
+      }),
     keysetDays: z
       .int()
       .min(1)
@@ -228,6 +216,9 @@ export const SECTIONS = {
         ...MEASURED,
       }),
   }),
+  scitt: scittSection,
+  witnesses: witnessesSection,
+  timestamps: timestampsSection,
   log: z.strictObject({
     level: z
       .enum(['error', 'warn', 'info', 'debug'])

@@ -1,10 +1,29 @@
 import { status } from '@grpc/grpc-js';
+import { ARCHIVE_REFUSALS, type ArchiveRefusal } from '../http/archiveErrors.ts';
 import type { ServiceErrorCode } from '../http/errors.ts';
+
+/** By the HTTP status: calls over gRPC meet those of content that cannot be kept now, the rest is for HTTP alone. */
+const BY_HTTP: Readonly<Record<number, status>> = {
+  400: status.INVALID_ARGUMENT,
+  403: status.PERMISSION_DENIED,
+  404: status.NOT_FOUND,
+  500: status.INTERNAL,
+  503: status.UNAVAILABLE,
+};
+
+const ARCHIVE_STATUSES = Object.fromEntries(
+  Object.entries(ARCHIVE_REFUSALS).map(([code, [http]]) => [
+    code,
+    BY_HTTP[http] ?? status.FAILED_PRECONDITION,
+  ]),
+) as Readonly<Record<ArchiveRefusal, status>>;
 
 /** The gRPC status of every refusal. The codes themselves travel in `vouchsafe-code`. */
 export const STATUSES = {
   API_KEY_MISSING: status.UNAUTHENTICATED,
   API_KEY_INVALID: status.UNAUTHENTICATED,
+  AUDITOR_KEY_REQUIRED: status.UNAUTHENTICATED,
+  ROLE_FORBIDDEN: status.PERMISSION_DENIED,
   ADMIN_KEY_REQUIRED: status.UNAUTHENTICATED,
   NOT_FOUND: status.UNIMPLEMENTED,
   METHOD_NOT_ALLOWED: status.UNIMPLEMENTED,
@@ -32,6 +51,18 @@ export const STATUSES = {
   NOT_VOUCHING: status.UNAVAILABLE,
   EVIDENCE_UNAVAILABLE: status.UNAVAILABLE,
   RECEIPT_NOT_FOUND: status.NOT_FOUND,
+  LOG_RANGE: status.NOT_FOUND,
+  LOG_UNREADABLE: status.UNAVAILABLE,
+  LOG_NOT_FOUND: status.NOT_FOUND,
+  ENTRY_NOT_FOUND: status.NOT_FOUND,
+  KEY_NOT_FOUND: status.NOT_FOUND,
+  REGISTRATION_OFF: status.NOT_FOUND,
+  STATEMENT_REFUSED: status.INVALID_ARGUMENT,
+  STATEMENT_ALGORITHM: status.INVALID_ARGUMENT,
+  STATEMENT_PAYLOAD: status.INVALID_ARGUMENT,
+  STATEMENT_INVALID: status.INVALID_ARGUMENT,
+  OPERATOR_STATEMENT_REFUSED: status.INVALID_ARGUMENT,
+  ...ARCHIVE_STATUSES,
   SEALED_MALFORMED: status.INVALID_ARGUMENT,
   SEALED_PATH_MISMATCH: status.INVALID_ARGUMENT,
   SEALED_REPLAY: status.INVALID_ARGUMENT,

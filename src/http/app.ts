@@ -12,13 +12,18 @@ import { livez, readyz } from './routes/health.ts';
 import { inferenceEndpoint } from './routes/inference.ts';
 import { metrics } from './routes/metrics.ts';
 import { listModels, retrieveModel } from './routes/models.ts';
+import { archiveRoutes } from './routes/archive.ts';
+import { logRoutes } from './routes/log.ts';
 import { live, modelMetadata, modelReady, ready, serverMetadata } from './routes/oip.ts';
+import { operatorRoutes } from './routes/operator.ts';
 import { bundle, receipt } from './routes/receipts.ts';
+import { receiptInclusion, receiptStatement } from './routes/scittReceipts.ts';
 import { repositoryRoutes } from './routes/repository.ts';
+import { scittRoutes } from './routes/scitt.ts';
 import type { Service } from './service.ts';
 
 interface Route {
-  readonly method: 'get' | 'post';
+  readonly method: 'get' | 'post' | 'put';
   readonly path: string;
   readonly handler: RequestHandler;
 }
@@ -29,7 +34,15 @@ export function createApp(service: Service): Express {
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
-  const routes = [...inferenceRoutes(service), ...otherRoutes(service), ...repositoryRoutes(service)];
+  const routes = [
+    ...inferenceRoutes(service),
+    ...otherRoutes(service),
+    ...repositoryRoutes(service),
+    ...logRoutes(service),
+    ...scittRoutes(service),
+    ...operatorRoutes(service),
+    ...archiveRoutes(service),
+  ];
   for (const { method, path, handler } of routes) app[method](path, handler);
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map(({ method }) => method.toUpperCase());
@@ -61,6 +74,8 @@ function otherRoutes(service: Service): readonly Route[] {
     get('/v1/attestation', 'attestation', attestation(service)),
     get('/v1/receipts/:id', 'receipt', receipt(service)),
     get('/v1/receipts/:id/bundle', 'bundle', bundle(service)),
+    get('/v1/receipts/:id/statement', 'statement', receiptStatement(service)),
+    get('/v1/receipts/:id/inclusion', 'inclusion', receiptInclusion(service)),
     get('/v1/keyset', 'keyset', keyset(service)),
     get('/v1/models', 'models', listModels(service)),
     get('/v1/models/:model', 'model', retrieveModel(service)),
@@ -99,5 +114,6 @@ const answerStray: ErrorRequestHandler = (error: unknown, request, response, nex
 function sendFailure(request: IncomingMessage, response: ServerResponse, failure: ServiceError): void {
   response.setHeader('x-content-type-options', 'nosniff');
   const reply = new PlainReply(new Outgoing(response));
-  void reply.send(failureHead(failure), errorBody(dialectOf(request.url ?? ''), failure));
+  const dialect = dialectOf(request.url ?? '');
+  void reply.send(failureHead(failure, dialect), errorBody(dialect, failure));
 }

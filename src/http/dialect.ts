@@ -1,17 +1,48 @@
 import { utf8 } from '../../attestation/bytes/bytes.ts';
-import type { ServiceError } from './errors.ts';
+import { encodeDc } from '../../attestation/cbor/deterministic.ts';
+import type { ServiceError, ServiceErrorCode } from './errors.ts';
 
 /** How an API writes its errors. */
-export type Dialect = 'ours' | 'openai' | 'oip' | 'grpc';
+export type Dialect = 'ours' | 'openai' | 'oip' | 'grpc' | 'scrapi';
 
 /** The dialect of a path, for errors that no route answers. */
 export function dialectOf(path: string): Dialect {
   if (path.startsWith('/v2')) return 'oip';
+  if (/^\/(?:entries|\.well-known\/scitt-keys)(?:[/?]|$)/.test(path)) return 'scrapi';
   return /^\/v1\/(?:embeddings|completions|chat|responses|models)(?:[/?]|$)/.test(path) ? 'openai' : 'ours';
 }
 
 export function errorBody(dialect: Dialect, error: ServiceError): Uint8Array {
+  if (dialect === 'scrapi') return encodeProblem(error);
   return utf8(dialect === 'grpc' ? statusText(error) : JSON.stringify(errorValue(dialect, error)));
+}
+
+/** Media type of an error. */
+export function errorType(dialect: Dialect): string {
+  return dialect === 'scrapi' ? 'application/concise-problem-details+cbor' : 'application/json';
+}
+
+/** Titles that SCRAPI names; of any other refusal the code is the title. */
+const TITLES: Partial<Record<ServiceErrorCode, string>> = {
+  STATEMENT_ALGORITHM: 'Bad Signature Algorithm',
+  STATEMENT_PAYLOAD: 'Payload Missing',
+  STATEMENT_REFUSED: 'Rejected',
+  STATEMENT_INVALID: 'Rejected',
+  BODY_TOO_LARGE: 'Rejected',
+  ENTRY_NOT_FOUND: 'Not Found',
+  REGISTRATION_OFF: 'Not Found',
+  KEY_NOT_FOUND: 'No such key',
+  OVERLOADED: 'Too Many Requests',
+};
+
+/** Concise Problem Details (RFC 9290): -1 title, -2 detail. */
+function encodeProblem({ code, message, advice }: ServiceError): Uint8Array {
+  return encodeDc(
+    new Map([
+      [-1, TITLES[code] ?? code],
+      [-2, `${code}: ${message}. ${advice}`],
+    ]),
+  );
 }
 
 /** The text of a gRPC status. The advice is left out: much of it speaks of HTTP. */
@@ -24,6 +55,7 @@ export function errorValue(dialect: Dialect, error: ServiceError): object {
   const { code, message, param, advice } = error;
   switch (dialect) {
     case 'ours':
+    case 'scrapi':
       return { error: { code, message, advice } };
     case 'openai':
       return {

@@ -1,18 +1,28 @@
 import type { Outcome, Reason } from '../../attestation/receipt/claims.ts';
-import { LogError } from '../log/errors.ts';
+import { ArchiveError } from '../archive/errors.ts';
+import { LogError, type LogErrorCode } from '../log/errors.ts';
 import { EngineError, type EngineErrorCode } from '../engine/engine.ts';
 import { ModelError } from '../models/errors.ts';
 import { VouchingError } from '../receipts/errors.ts';
+import { ARCHIVE_REFUSALS } from './archiveErrors.ts';
 
 /** Every reason for which a request is refused: its status, and what a person can do about it. The codes are stable. */
 export const SERVICE_ERRORS = {
   API_KEY_MISSING: [401, 'Send the header Authorization: Bearer <API key>.'],
   API_KEY_INVALID: [401, 'Use a key that the operator has added.'],
+  AUDITOR_KEY_REQUIRED: [
+    401,
+    'Send the key of an auditor as Authorization: Bearer; keys.auditorKeys has them.',
+  ],
+  ROLE_FORBIDDEN: [403, 'Ask with a key of the role that the message names.'],
   ADMIN_KEY_REQUIRED: [401, 'Send the admin key as Authorization: Bearer; keys.adminKeySha256 sets it.'],
   NOT_FOUND: [404, 'GET /openapi.json lists all routes.'],
   METHOD_NOT_ALLOWED: [405, 'Use a method of the header Allow.'],
   PATH_INVALID: [400, 'Encode the path as RFC 3986 says.'],
-  CONTENT_TYPE_UNSUPPORTED: [415, 'Send JSON with Content-Type: application/json.'],
+  CONTENT_TYPE_UNSUPPORTED: [
+    415,
+    'Send what GET /openapi.json says for this path, such as JSON with Content-Type: application/json.',
+  ],
   CONTENT_ENCODING_UNSUPPORTED: [415, 'Send the body without compression.'],
   BODY_TOO_LARGE: [413, 'Send less in one request; limits.bodyBytes is the bound.'],
   BODY_INCOMPLETE: [400, 'Send the whole body.'],
@@ -41,6 +51,27 @@ export const SERVICE_ERRORS = {
   NOT_VOUCHING: [503, 'No receipt can be issued now, so nothing is answered. GET /readyz says why.'],
   EVIDENCE_UNAVAILABLE: [503, 'The hardware gave no evidence. Ask again later; GET /readyz says why.'],
   RECEIPT_NOT_FOUND: [404, 'Ask with the key that made the request. Old receipts are in the log only.'],
+  LOG_RANGE: [
+    404,
+    'GET /log/checkpoint says how far the log reaches; what comes later follows with its next one.',
+  ],
+  LOG_UNREADABLE: [503, 'A file of the log is missing or damaged. Tell the operator.'],
+  LOG_NOT_FOUND: [404, 'GET /log/instances lists the logs that are served.'],
+  ENTRY_NOT_FOUND: [
+    404,
+    'Ask with the locator of the registration, or with the id and key of an own request.',
+  ],
+  KEY_NOT_FOUND: [404, 'GET /.well-known/scitt-keys lists the keys.'],
+  REGISTRATION_OFF: [404, 'This service registers no statements; scitt.enabled turns it on.'],
+  STATEMENT_REFUSED: [400, 'GET /.well-known/scitt-policy says what is registered.'],
+  STATEMENT_ALGORITHM: [400, 'Sign with ES256, ES384, ES512 or Ed25519.'],
+  STATEMENT_PAYLOAD: [400, 'Send the payload inside the statement.'],
+  STATEMENT_INVALID: [400, 'Send one tagged COSE_Sign1 as RFC 9943 has it.'],
+  OPERATOR_STATEMENT_REFUSED: [
+    400,
+    'Sign a statement about this instance with `vouchsafe operator sign`, and send its bytes.',
+  ],
+  ...ARCHIVE_REFUSALS,
   SEALED_MALFORMED: [400, 'Seal the request as the client of this project does.'],
   SEALED_PATH_MISMATCH: [400, 'Send the sealed method and path on the outside, too.'],
   SEALED_REPLAY: [409, 'Seal each request anew.'],
@@ -65,6 +96,8 @@ const RETRY_AFTER: Partial<Record<ServiceErrorCode, number>> = {
   NOT_VOUCHING: 5,
   EVIDENCE_UNAVAILABLE: 5,
   ENGINE_UNAVAILABLE: 2,
+  ARCHIVE_STORE_UNAVAILABLE: 5,
+  ARCHIVE_BLOBS_UNAVAILABLE: 5,
 };
 
 /** A refusal of one request. The message names members and bounds, never values of the request. */
@@ -107,6 +140,12 @@ const ENGINE_CODES = {
   ENGINE_FAILED: 'ENGINE_FAILED',
 } as const satisfies Record<EngineErrorCode, ServiceErrorCode>;
 
+/** What reading a log comes to. Whatever else fails there keeps receipts from being issued. */
+const LOG_CODES: Partial<Record<LogErrorCode, ServiceErrorCode>> = {
+  LOG_CORRUPT: 'LOG_UNREADABLE',
+  LOG_OUT_OF_RANGE: 'LOG_RANGE',
+};
+
 /** Any failure as a refusal. What nobody foresaw says nothing of itself: its text may hold content. */
 export function toServiceError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error;
@@ -114,7 +153,8 @@ export function toServiceError(error: unknown): ServiceError {
   if (error instanceof ModelError) {
     return new ServiceError('MODEL_UNLOADABLE', `${error.code}: ${error.message}. ${error.advice}`);
   }
-  if (error instanceof LogError) return new ServiceError('NOT_VOUCHING', error.code);
+  if (error instanceof ArchiveError) return new ServiceError(`ARCHIVE_${error.code}`, error.message);
+  if (error instanceof LogError) return new ServiceError(LOG_CODES[error.code] ?? 'NOT_VOUCHING', error.code);
   if (error instanceof VouchingError) {
     const code = error.code === 'ISSUING_STOPPED' ? 'NOT_VOUCHING' : error.code;
     return new ServiceError(code, error.message);

@@ -26,6 +26,7 @@ export class EventStream {
   readonly #reply: Reply;
   readonly #receipt: (() => ReceiptNotice) | undefined;
   readonly #hasher: ChunkHasher | undefined;
+  #kept: Uint8Array[] | undefined;
   #begun = false;
   #last = DONE;
   #failure: ((error: ServiceError) => Chunk) | undefined;
@@ -35,6 +36,16 @@ export class EventStream {
     this.#reply = reply;
     this.#receipt = receipt;
     this.#hasher = receipt && new ChunkHasher(k, id);
+  }
+
+  /** Keeps the chunks from now on, for an archive of content. */
+  keepChunks(): void {
+    this.#kept ??= [];
+  }
+
+  /** What was committed to, where it is kept. */
+  get chunks(): readonly Uint8Array[] {
+    return this.#kept ?? [];
   }
 
   /** True once something was sent: the status can no longer change. */
@@ -102,7 +113,9 @@ export class EventStream {
 
   #commit(text: string): void {
     if (!this.#begun) this.#begin();
-    this.#hasher?.add(utf8(text));
+    const chunk = utf8(text);
+    this.#hasher?.add(chunk);
+    this.#kept?.push(chunk);
   }
 
   #begin(): void {

@@ -79,6 +79,10 @@ export class Metrics {
       'Age of the newest evidence document.',
       () => (now() - vouching.collectedAt) / 1000,
     );
+    this.#observeAnchoring(vouching, now);
+    this.#gauge('signing_stopped', 'Whether nothing is signed; readiness says why.', () =>
+      vouching.stopReason ? 1 : 0,
+    );
     this.#gauge('log_entries', 'Durable entries of the log.', () => vouching.log.durableSize);
     this.#gauge('engine_restarts', 'Restarts of the engine process.', () => engine.health().restarts);
     this.#gauge(
@@ -95,6 +99,31 @@ export class Metrics {
       this.#delay.reset();
       return late;
     });
+  }
+
+  /** Without witnesses and authorities there is nothing to measure. */
+  #observeAnchoring({ anchoring }: Vouching, now: () => number): void {
+    if (!anchoring.isConfigured) return;
+    const ageOf = (time: number | undefined, none: number) =>
+      time === undefined ? none : (now() - time) / 1000;
+    this.#gauge('anchor_age_seconds', 'Age of the newest anchored head; NaN while there is none.', () =>
+      ageOf(anchoring.newest?.at, Number.NaN),
+    );
+    this.#gauge(
+      'anchor_entries',
+      'Entries under the newest anchored head.',
+      () => anchoring.newest?.size ?? 0,
+    );
+    this.#gauge(
+      'anchor_pending_seconds',
+      'How long a head waits for a witness or an authority; 0 where none does.',
+      () => ageOf(anchoring.pendingSince, 0),
+    );
+    this.#gauge(
+      'anchor_failing',
+      'Witnesses and authorities that do not confirm.',
+      () => anchoring.failing.size,
+    );
   }
 
   /** Seconds beyond the time between two questions. */

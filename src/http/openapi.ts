@@ -1,11 +1,11 @@
+import { LOG_RECEIPT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE } from '../../attestation/log/transparentStatement.ts';
+import { OPERATOR_STATEMENT_TYPE } from '../../attestation/operator/statement.ts';
 import { SOFTWARE } from '../config/package.ts';
 import { CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, INFER, RESPONSES } from './requestSchemas.ts';
+import { ARCHIVE_PATHS } from './openapiArchive.ts';
+import { LOG_PATHS } from './openapiLog.ts';
+import { answer, content, failure, JSON_TYPE, KEYED, keyed, open, path } from './openapiParts.ts';
 import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './routes/receipts.ts';
-
-const JSON_TYPE = 'application/json';
-const content = (type: string): object => ({ [type]: {} });
-const answer = (description: string, type = JSON_TYPE): object => ({ description, content: content(type) });
-const failure = (description: string): object => ({ description, content: content(JSON_TYPE) });
 
 const NONCE = { type: 'string', pattern: '^[0-9a-f]{64}$', description: '32 bytes in hex, not all zero' };
 const NONCE_HEADER = { name: 'Vouchsafe-Nonce', in: 'header', schema: NONCE };
@@ -28,22 +28,6 @@ const RECEIPT_HEADERS = {
   'Vouchsafe-Evidence': { description: 'Digest of the cited evidence document', schema: { type: 'string' } },
   'Vouchsafe-Fresh': { description: '?1: covered; ?0: not in time', schema: { type: 'string' } },
 };
-
-const KEYED = [{ apiKey: [] }];
-
-function path(name: string, schema: object): object {
-  return { name, in: 'path', required: true, schema };
-}
-
-/** A route that needs an API key where keys are required. */
-function keyed(summary: string, parameters: readonly object[], ok: object): object {
-  const responses = { 200: ok, 401: failure('No or unknown API key'), 404: failure('Not found') };
-  return { summary, security: KEYED, parameters, responses };
-}
-
-function open(summary: string, ok: object, more: object = {}): object {
-  return { summary, security: [], responses: { 200: ok, ...more } };
-}
 
 function inference(
   summary: string,
@@ -157,6 +141,20 @@ export const OPENAPI = {
     '/v1/receipts/{id}': {
       get: keyed('A receipt', [RECEIPT_ID, FRESH_HEADER], answer('COSE_Sign1', RECEIPT_MEDIA_TYPE)),
     },
+    '/v1/receipts/{id}/statement': {
+      get: keyed(
+        'A receipt as a SCITT transparent statement',
+        [RECEIPT_ID, FRESH_HEADER],
+        answer('COSE_Sign1 with a COSE Receipt', STATEMENT_MEDIA_TYPE),
+      ),
+    },
+    '/v1/receipts/{id}/inclusion': {
+      get: keyed(
+        'Place of a receipt in the log',
+        [RECEIPT_ID, FRESH_HEADER],
+        answer('COSE Receipt', LOG_RECEIPT_MEDIA_TYPE),
+      ),
+    },
     '/v1/receipts/{id}/bundle': {
       get: keyed(
         'A receipt with all that a verifier needs',
@@ -164,6 +162,23 @@ export const OPENAPI = {
         answer('Bundle', BUNDLE_MEDIA_TYPE),
       ),
     },
+    '/v1/operator-statement': {
+      put: {
+        summary: 'Has the evidence carry a statement of whoever answers for this instance',
+        security: KEYED,
+        requestBody: { required: true, content: content(OPERATOR_STATEMENT_TYPE) },
+        responses: {
+          200: answer('The first evidence document that carries it'),
+          400: failure('The statement is refused'),
+          401: failure('The admin key is needed'),
+          413: failure('The body is too large'),
+          415: failure('The body is no operator statement'),
+          503: failure('No evidence can be made now'),
+        },
+      },
+    },
+    ...LOG_PATHS,
+    ...ARCHIVE_PATHS,
     '/v2': { get: keyed('This server', [], answer('Name, version, extensions')) },
     '/v2/health/live': { get: open('Whether the process answers', answer('It does')) },
     '/v2/health/ready': { get: open('Whether requests are answered', answer('Yes'), { 503: failure('No') }) },

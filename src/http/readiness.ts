@@ -3,7 +3,9 @@ import type { Service } from './service.ts';
 
 /** Something without which no request is answered. */
 export interface Obstacle {
-  readonly component: 'engine' | 'evidence' | 'log' | 'service';
+  readonly component: 'archive' | 'engine' | 'evidence' | 'log' | 'service';
+  /** Stable, where there is one. */
+  readonly code?: string;
   readonly reason: string;
 }
 
@@ -13,14 +15,16 @@ export interface Readiness {
 }
 
 /** Whether requests would be answered now, and what stands in the way. */
-export function readiness({ engine, vouching, logFailure, admission }: Service): Readiness {
+export function readiness({ engine, vouching, logFailure, admission, archive }: Service): Readiness {
   const obstacles: Obstacle[] = [];
   const { state } = engine.health();
   if (state !== 'ready') obstacles.push({ component: 'engine', reason: `the engine is ${state}` });
-  const { stopReason } = vouching;
-  if (stopReason !== undefined) obstacles.push({ component: 'evidence', reason: stopReason });
+  const { stopReason: stop } = vouching;
+  if (stop) obstacles.push({ component: 'evidence', code: stop.code, reason: stop.reason });
   const failure = logFailure();
   if (failure !== undefined) obstacles.push({ component: 'log', reason: failure });
+  const { code } = archive?.contentFailure ?? {};
+  if (code !== undefined) obstacles.push({ component: 'archive', code, reason: 'content cannot be kept' });
   if (admission.isClosed) obstacles.push({ component: 'service', reason: 'the service is stopping' });
   return { isReady: obstacles.length === 0, obstacles };
 }

@@ -23,6 +23,8 @@ export interface AnswerHead {
   readonly receipt?: ReceiptNotice | undefined;
   /** Seconds. */
   readonly retryAfter?: number | undefined;
+  /** Further headers, for answers that nobody seals, such as those that caches keep. */
+  readonly headers?: OutgoingHttpHeaders | undefined;
   /** What the body tells, for carriers that say it beside the body, too; undefined where all went well. */
   readonly failure?: ServiceError | undefined;
 }
@@ -50,7 +52,8 @@ export class PlainReply implements Reply {
 
   send(head: AnswerHead, body: Uint8Array): void | Promise<void> {
     const headers = headersOf(head);
-    headers['content-length'] = body.length;
+    // A 304 has the length of what the asker keeps, or none.
+    if (head.status !== 304) headers['content-length'] = body.length;
     this.#writeHead(head.status, headers);
     return this.#outgoing.end(body);
   }
@@ -75,8 +78,14 @@ export class PlainReply implements Reply {
   }
 }
 
-function headersOf({ contentType, jsonLength, receipt, retryAfter }: AnswerHead): OutgoingHttpHeaders {
-  const headers: OutgoingHttpHeaders = { 'content-type': contentType };
+function headersOf({
+  contentType,
+  jsonLength,
+  receipt,
+  retryAfter,
+  headers: more,
+}: AnswerHead): OutgoingHttpHeaders {
+  const headers: OutgoingHttpHeaders = { 'content-type': contentType, ...more };
   if (jsonLength !== undefined) headers[JSON_LENGTH_HEADER] = jsonLength;
   if (receipt) Object.assign(headers, receiptHeaders(receipt));
   if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);

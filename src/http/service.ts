@@ -1,6 +1,7 @@
 import type { Logger } from 'winston';
 import type { Collateral } from '../../attestation/collateral.ts';
 import type { Keyset } from '../../attestation/keyset.ts';
+import type { Archive } from '../archive/archive.ts';
 import type { Config } from '../config/schema.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Vouching } from '../receipts/vouching.ts';
@@ -11,6 +12,7 @@ import { stackFrames } from './logging.ts';
 import { Metrics } from './metrics.ts';
 import { ReplayGuard } from './replayGuard.ts';
 import type { Unsealer } from './sealed.ts';
+import type { ServedLogs } from './servedLog.ts';
 import { Vouched } from './vouched.ts';
 
 /** What the composition root hands to this room. */
@@ -18,6 +20,10 @@ export interface ServiceParts {
   readonly config: Config;
   readonly engine: Engine;
   readonly vouching: Vouching;
+  /** The log of this instance and those of former ones. */
+  readonly logs: ServedLogs;
+  /** Undefined where nothing is archived. */
+  readonly archive?: Archive | undefined;
   readonly keyset: Keyset;
   /** Private half of the keyset's first HPKE key. */
   readonly hpkeKey: CryptoKey;
@@ -54,6 +60,7 @@ export function createService(parts: ServiceParts): Service {
     engine,
     vouching,
     admission,
+    archive: parts.archive,
     receipts: config.receipts.enabled,
     onUnexpected: (error) => {
       log.error('a request failed unexpectedly', { frames: stackFrames(error) });

@@ -12,6 +12,8 @@ export class MemoryLog implements ReceiptLog {
   readonly entries: Uint8Array[] = [];
   readonly documents: Uint8Array[] = [];
   readonly checkpoints: Uint8Array[] = [];
+  readonly collateral: Uint8Array[] = [];
+  readonly anchors = new Map<number, Uint8Array>();
 
   get size(): number {
     return this.entries.length;
@@ -57,6 +59,26 @@ export class MemoryLog implements ReceiptLog {
   readEvidence(seq: number): Promise<Uint8Array> {
     const document = this.documents[seq];
     return document ? Promise.resolve(document) : Promise.reject(new RangeError(`no document ${seq}`));
+  }
+
+  writeCollateral(seq: number, collateral: Uint8Array): Promise<void> {
+    this.collateral[seq] = collateral;
+    return Promise.resolve();
+  }
+
+  readCollateral(seq: number): Promise<Uint8Array> {
+    const collateral = this.collateral[seq];
+    return collateral ? Promise.resolve(collateral) : Promise.reject(new RangeError(`no collateral ${seq}`));
+  }
+
+  writeAnchor(size: number, anchor: Uint8Array): Promise<void> {
+    this.anchors.set(size, anchor);
+    return Promise.resolve();
+  }
+
+  readAnchor(size: number): Promise<Uint8Array> {
+    const anchor = this.anchors.get(size);
+    return anchor ? Promise.resolve(anchor) : Promise.reject(new RangeError(`no anchor ${size}`));
   }
 
   close(): Promise<void> {

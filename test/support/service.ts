@@ -12,7 +12,9 @@ import { SECTIONS, type Config } from '../../src/config/schema.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { listen } from '../../src/http/listen.ts';
 import { createService, type Service } from '../../src/http/service.ts';
+import type { FormerServedLogs, ServedLog } from '../../src/http/servedLog.ts';
 import { FakeEngine } from './fakeEngine.ts';
+import { NO_LOGS, serveMemoryLog } from './servedLog.ts';
 import { makeWorld, NOW, type World, type WorldOptions } from './world.ts';
 
 /** A service over a socket, with a fake engine unless a test brings its own, and a log in memory. */
@@ -46,7 +48,13 @@ export function testConfig(overrides: ConfigOverrides = {}): Config {
 
 export async function startTestService(
   overrides: ConfigOverrides = {},
-  parts: { world?: WorldOptions; logFailure?: () => string | undefined; engine?: Engine } = {},
+  parts: {
+    world?: WorldOptions;
+    logFailure?: () => string | undefined;
+    engine?: Engine;
+    own?: ServedLog;
+    former?: FormerServedLogs;
+  } = {},
 ): Promise<TestService> {
   const config = testConfig({ log: { level: 'debug' }, ...overrides });
   const world = await makeWorld(parts.world);
@@ -56,6 +64,10 @@ export async function startTestService(
     config,
     engine: parts.engine ?? engine,
     vouching: world.vouching,
+    logs: {
+      own: parts.own ?? serveMemoryLog(world.log, world.keyring.keyset.origin),
+      former: parts.former ?? NO_LOGS,
+    },
     keyset: world.keyring.keyset,
     hpkeKey: world.keyring.hpke.privateKey,
     simulated: true,

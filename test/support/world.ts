@@ -5,6 +5,7 @@ import { toHex } from '../../attestation/bytes/bytes.ts';
 import { NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import { SIMULATED_POLICY } from '../../attestation/policy/defaults.ts';
+import type { Keyset } from '../../attestation/keyset.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import type { Collector } from '../../enclave/collect/collector.ts';
@@ -14,7 +15,9 @@ import {
 } from '../../enclave/collect/simulated/collector.ts';
 import { generateKeyring, type Keyring } from '../../enclave/keys/keyring.ts';
 import type { IssuedReceipt, ReceiptDraft } from '../../src/receipts/draft.ts';
-import { Vouching } from '../../src/receipts/vouching.ts';
+import { Anchoring } from '../../src/receipts/anchoring.ts';
+import type { Outsider } from '../../src/receipts/outsider.ts';
+import { type EpochLimits, Vouching, type VouchingParts } from '../../src/receipts/vouching.ts';
 import { MemoryLog } from './memoryLog.ts';
 
 export const NOW = Date.parse('2026-11-21T12:00:00Z');
@@ -34,6 +37,11 @@ export interface WorldOptions {
   /** An instance that shares this hardware. */
   readonly collector?: Collector;
   readonly algorithm?: 'ES256' | 'Ed25519';
+  /** Who confirms heads of the log; nobody by default. */
+  readonly outsiders?: (log: MemoryLog, keyset: Keyset) => Promise<readonly Outsider[]>;
+  readonly limits?: Partial<EpochLimits>;
+  readonly onDiscontinuity?: VouchingParts['onDiscontinuity'];
+  readonly now?: () => number;
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
@@ -42,14 +50,18 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
     options.collector ?? (await createSimulatedCollector({ now: clock, ...options.hardware }));
   const keyring = await makeKeyring(options.algorithm);
   const log = new MemoryLog();
+  const now = options.now ?? (() => NOW);
+  const outsiders = (await options.outsiders?.(log, keyring.keyset)) ?? [];
   const vouching = await Vouching.start({
+    anchoring: new Anchoring({ outsiders, log, now, retryDelaysMs: [1] }),
     keys: keyring,
     log,
     source: collector,
     configDigest: new Uint8Array(32).fill(7),
     predecessor: undefined,
-    limits: { periodMs: 3_600_000, receipts: 1_000_000, maxEvidenceAgeMs: 3_600_000 },
-    now: () => NOW,
+    onDiscontinuity: options.onDiscontinuity,
+    limits: { periodMs: 3_600_000, receipts: 1_000_000, maxEvidenceAgeMs: 3_600_000, ...options.limits },
+    now,
   });
   return { vouching, log, keyring, collector, collateral: await collector.collateral() };
 }

@@ -1,5 +1,6 @@
 import { type Action, json } from '../endpoint.ts';
 import { readiness } from '../readiness.ts';
+import type { Vouching } from '../../receipts/vouching.ts';
 import type { Service } from '../service.ts';
 
 /** `GET /livez`: the process answers. */
@@ -11,7 +12,7 @@ export function livez(): Action {
 export function readyz(service: Service): Action {
   return () => {
     const { isReady, obstacles } = readiness(service);
-    const { engine, vouching, config } = service;
+    const { engine, vouching, config, now, archive } = service;
     const { refused, restarts } = engine.health();
     const value = {
       status: isReady ? 'ready' : 'not ready',
@@ -20,9 +21,23 @@ export function readyz(service: Service): Action {
       receipts: config.receipts.enabled,
       refused_models: refused.map(({ model, code }) => ({ model, code })),
       engine_restarts: restarts,
+      ...(archive && { archive: archive.mirrorStatus }),
       evidence_failing: vouching.evidenceFailure !== undefined,
+      ...(vouching.anchoring.isConfigured && { anchoring: describeAnchoring(vouching, now()) }),
     };
     return json(value, isReady ? 200 : 503);
+  };
+}
+
+/** Heads that nobody outside confirms stop nothing: receipts are issued all the same. */
+function describeAnchoring({ anchoring }: Vouching, now: number): object {
+  const { newest, pendingSince, failing } = anchoring;
+  const secondsSince = (time: number) => Math.round((now - time) / 1000);
+  return {
+    anchored_entries: newest?.size ?? 0,
+    anchor_age_seconds: newest ? secondsSince(newest.at) : null,
+    pending_seconds: pendingSince === undefined ? 0 : secondsSince(pendingSince),
+    failing: [...failing].map(([name, { code }]) => ({ name, code })),
   };
 }
 

@@ -29,7 +29,11 @@ interface Found {
   readonly tenant: string | undefined;
 }
 
-async function findReceipt({ gate, vouching }: Service, { request, lifetime }: Context): Promise<Found> {
+/** The receipt that the path names, for the tenant that made the request. */
+export async function findReceipt(
+  { gate, vouching }: Service,
+  { request, lifetime }: Context,
+): Promise<Found> {
   const tenant = gate.tenantOf(request);
   const id = request.params['id'];
   if (typeof id !== 'string' || !ID.test(id)) {

@@ -104,11 +104,38 @@ describe('parseCrl of encoded lists', () => {
     expect(code(changed)).toBe(wanted);
   });
 
-  test('passes over reasons and the number of the list', () => {
-    const reason = sequence(extension('2.5.29.21', element(0x0a, Uint8Array.of(1))));
+  const reasonOf = (content: Uint8Array, tag = 0x0a) =>
+    sequence(extension('2.5.29.21', element(tag, content)));
+  const revokedFor = (...reasons: readonly (number | undefined)[]) =>
+    sequence(
+      ...reasons.map((reason) =>
+        entry(smallInteger(5), ...(reason === undefined ? [] : [reasonOf(Uint8Array.of(reason))])),
+      ),
+    );
+
+  test('reads reasons, and passes over the number of the list', () => {
     const tail = tagged(0, sequence(extension('2.5.29.20', smallInteger(9))));
-    const crl = parseCrl(encodeCrl({ entries: sequence(entry(smallInteger(5), reason)), tail }));
+    const crl = parseCrl(encodeCrl({ entries: revokedFor(1), tail }));
     expect([...crl.revoked]).toEqual([['05', Date.UTC(2025, 0, 1)]]);
+    expect([...crl.reasons]).toEqual([['05', 1]]);
+  });
+
+  test.each<[string, readonly (number | undefined)[], readonly number[]]>([
+    ['none', [undefined], []],
+    ['the same', [4, 4], [4]],
+    ['another', [4, 1], []],
+    ['none after one', [4, undefined, 4], []],
+    ['one after none', [undefined, 4], []],
+  ])('entries for one serial that state %s', (_name, stated, reasons) => {
+    expect([...parseCrl(encodeCrl({ entries: revokedFor(...stated) })).reasons.values()]).toEqual(reasons);
+  });
+
+  test.each([
+    ['of two bytes', reasonOf(Uint8Array.of(0, 4))],
+    ['of no byte', reasonOf(new Uint8Array())],
+    ['that is no ENUMERATED', reasonOf(Uint8Array.of(4), TAG.integer)],
+  ])('refuses a reason %s', (_name, reason) => {
+    expect(code({ entries: sequence(entry(smallInteger(5), reason)) })).toBe('MALFORMED');
   });
 
   test('of two entries for one serial the earlier date counts', () => {

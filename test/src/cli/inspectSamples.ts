@@ -3,7 +3,9 @@ import { parseBundle } from '../../../attestation/bundle/bundle.ts';
 import { NO_COLLATERAL } from '../../../attestation/collateral.ts';
 import { encodeDocument, parseDocument } from '../../../attestation/evidence/document.ts';
 import type { CpuEvidence, EncodedTpmQuote, Platform } from '../../../attestation/evidence/evidence.ts';
+import { encodeAnchor } from '../../../attestation/log/anchor.ts';
 import { SIMULATED_POLICY } from '../../../attestation/policy/defaults.ts';
+import { encodeTimestampRequest } from '../../../attestation/time/timestampExchange.ts';
 import { encodeCollateralFile } from '../../../src/collateral/file.ts';
 import type { ShownKind } from '../../../src/cli/materialRecognition.ts';
 import {
@@ -40,8 +42,11 @@ import {
   type SnpAuthority,
 } from '../../support/snpAuthority.ts';
 import * as tpmMint from '../../support/tpmAuthority.ts';
-import { issueBundle, makeWorld } from '../../support/world.ts';
+import { timestampAuthority } from '../../support/timestampAuthority.ts';
+import { confirmHead, mintWitness, witnessBundle, type Confirming } from '../../support/witnessedBundle.ts';
+import { issueBundle, makeWorld, NOW, type World } from '../../support/world.ts';
 import { attestation } from '../client/service.ts';
+import { disclosureSamples } from './disclosureSamples.ts';
 import { deviceSamples, mintDeviceMaterial } from './inspectDeviceSamples.ts';
 
 /** One file, what it is and a few texts that its output must hold. */
@@ -255,7 +260,29 @@ async function ownSamples(authorities: Authorities): Promise<readonly Sample[]> 
     { name: 'device report in hex', kind: 'device-report', bytes: utf8(toHex(devices[0]!.report)), says: ['hex', 'VBIOS'] },
     { name: 'policy', kind: 'policy', bytes: utf8(JSON.stringify(SIMULATED_POLICY)), says: ['vouchsafe/policy/'] },
     { name: 'collateral', kind: 'collateral', bytes: encodeCollateralFile({ ...NO_COLLATERAL, ...world.collateral }), says: ['SHA-256'] },
+    ...(await timeSamples(world, bundle)),
     ...(await documentSamples(authorities, cited)),
+  ]; // prettier-ignore
+}
+
+/** What outsiders say of a log. */
+async function timeSamples(world: World, bundle: Uint8Array): Promise<readonly Sample[]> {
+  const authority = timestampAuthority();
+  const witness = mintWitness('witness.example');
+  const confirming: Confirming = { authorities: [[authority, NOW]], witnesses: [[witness, NOW]] };
+  const { note, tokens } = await confirmHead(world, confirming);
+  const query = encodeTimestampRequest({
+    digest: new Uint8Array(32).fill(5),
+    nonce: Uint8Array.of(0xab, 9),
+    certReq: true,
+  });
+  const time = new Date(NOW).toISOString().replace('.000', '');
+  return [
+    { name: 'anchor', kind: 'anchor', bytes: encodeAnchor({ note, tokens }), says: ['witness.example', time, 'Timestamp signer'] },
+    { name: 'timestamp', kind: 'timestamp', bytes: tokens[0]!, says: [time, 'ECDSA', 'not stated'] },
+    { name: 'timestamp response', kind: 'timestamp', bytes: authority.answer(query, NOW), says: ['05'.repeat(32), 'ab09'] },
+    { name: 'timestamp in base64', kind: 'timestamp', bytes: utf8(toBase64(tokens[0]!)), says: ['base64', time] },
+    { name: 'witnessed bundle', kind: 'bundle', bytes: await witnessBundle(world, bundle, confirming), says: ['a confirmed checkpoint with 1 timestamp', 'epoch record', 'witness.example'] },
   ]; // prettier-ignore
 }
 
@@ -323,5 +350,5 @@ export async function mintSamples(): Promise<readonly Sample[]> {
   const authorities = { snp, intel, nitro, tpm, rsa };
   const groups = [snpSamples, intelSamples, nitroSamples, tpmSamples, ownSamples];
   const minted = await Promise.all(groups.map((mint) => mint(authorities)));
-  return [...minted.flat(), ...deviceSamples(await mintDeviceMaterial())];
+  return [...minted.flat(), ...(await disclosureSamples()), ...deviceSamples(await mintDeviceMaterial())];
 }

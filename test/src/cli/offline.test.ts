@@ -340,6 +340,15 @@ describe('operators', () => {
     expect(entry).toEqual({ name: 'tenant', sha256: createHash('sha256').update(key).digest('hex') });
   });
 
+  test('a new key of another role comes with what stands for it there', async () => {
+    const auditor = await vouchsafe(['key', 'new', '--role', 'auditor', '--name', 'acme']);
+    expect([auditor.code, auditor.stdout.includes('"auditorKeys"')]).toEqual([0, true]);
+    const admin = await vouchsafe(['key', 'new', '--role', 'admin', '--json']);
+    const { key, entry } = JSON.parse(admin.stdout) as { key: string; entry: string };
+    expect(entry).toBe(createHash('sha256').update(key).digest('hex'));
+    expect((await vouchsafe(['key', 'new', '--role', 'owner'])).code).toBe(64);
+  });
+
   test('config print tells where a setting comes from and hides secrets', async () => {
     const config = { keys: { apiKeys: [{ name: 'tenant', sha256: 'ab'.repeat(32) }] } };
     const path = write('config.json', JSON.stringify(config));

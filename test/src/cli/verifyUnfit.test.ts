@@ -7,7 +7,7 @@ import { mintSamples, type Sample } from './inspectSamples.ts';
 
 /** Milliseconds: RSA keys on a busy machine. */
 const MINTING_TIMEOUT = 120_000;
-const JUDGED = ['bundle', 'receipt', 'attestation', 'document'];
+const JUDGED = ['disclosure', 'bundle', 'receipt', 'attestation', 'document'];
 
 let samples: readonly Sample[];
 beforeAll(async () => {

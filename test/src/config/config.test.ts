@@ -19,7 +19,7 @@ async function load(text: string, rest: Partial<ConfigSources> = {}): ReturnType
 describe('the configuration', () => {
   test('is complete without a word said', async () => {
     const { config, origins } = await load('{}');
-    expect(config.server).toEqual({ host: '127.0.0.1', port: 8080, name: 'localhost' });
+    expect(config.server).toEqual({ host: '127.0.0.1', port: 8080, name: 'localhost', processes: 1 });
     expect(config.receipts.enabled).toBe(true);
     expect(new Set(origins.values())).toEqual(new Set(['default']));
   });
@@ -83,6 +83,8 @@ describe('the configuration', () => {
     ['CONFIG_INVALID', '{"keys":{"required":false}}'],
     ['CONFIG_INVALID', '{"receipts":{"algorithm":"none"}}'],
     ['CONFIG_INVALID', '{"keys":{"apiKeys":[{"name":"a","sha256":"ab"}]}}'],
+    ['CONFIG_INVALID', '{"timestamps":{"authorities":["http://user:secret@tsa.example/"]}}'],
+    ['CONFIG_INVALID', '{"objectStore":{"endpoint":"https://user:secret@s3.example"}}'],
     ['KEYS_MISSING', '{"server":{"host":"0.0.0.0"}}'],
     ['KEYS_MISSING', '{"grpc":{"host":"0.0.0.0","port":9000}}'],
     ['CONFIG_INVALID', '{"grpc":{"port":65536}}'],

@@ -174,7 +174,7 @@ describe('the OpenAPI document', () => {
       // A route of all methods refuses those that the path does not have.
       .filter(({ methods }) => methods.length === 1)
       .map(({ path, methods }) => `${methods.join()} ${path}`)
-      .map((name) => name.replaceAll(/:(\w+)/g, '{$1}'));
+      .map((name) => name.replaceAll(/[:*](\w+)/g, '{$1}'));
     const documented = Object.entries(OPENAPI.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => `${method} ${path}`),
     );

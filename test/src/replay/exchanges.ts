@@ -9,7 +9,7 @@ import type { TestService } from '../../support/service.ts';
 /** An exchange as a client keeps it. */
 export interface Kept {
   readonly bundle: Uint8Array;
-  readonly opening: Required<Opening>;
+  readonly opening: Required<Omit<Opening, 'tenant'>>;
 }
 
 /** Asks a service and keeps what it takes to replay the answer. */
