@@ -125,12 +125,15 @@ async function appraiseParts(
     parts,
     appraisal: await appraiseDocument(parts.document, 'covering ', context, library),
   };
+  // Of the later evidence nothing but a contradiction counts: what existed before `upper` cannot hold what came after.
+  const remade = covering && (await lowerOf(covering.appraisal, 'covering document', context));
   const coverage = await appraiseCoverage(receipt, cited, covering, context);
   const all = [
     ...leading,
     ...cited.checks,
     ...made.checks,
     ...(covering?.appraisal.checks ?? []),
+    ...(remade?.checks ?? []),
     ...checks,
     ...coverage,
     ...outside.checks,

@@ -141,34 +141,40 @@ async function crashWorld(world: World, { kills, seed, attempt }: Share): Promis
 /** One life: load, an outage, a named state meanwhile, a kill; then a look at the log. */
 async function crashArchive(world: World, life: Life): Promise<string> {
   const { outage, killed, content } = life;
-  const before = world.acknowledged.length;
-  let refusals: ReadonlySet<string> = new Set();
-  if (outage?.atStart) await outage.begin();
-  try {
-    const service = await ArchivedService.start(withContent(world.settings, content));
-    try {
-      await live(service, life);
-    } finally {
-      await service.kill('SIGKILL');
-      world.acknowledged.push(...service.acknowledged);
-    }
-    requireExpected(service, content);
-    ({ refusals } = service);
-  } finally {
-    await outage?.end();
-  }
-  const mine = world.acknowledged.slice(before).map(({ id }) => id);
-  const { predecessor, origin, size } = await findAcknowledged(world.data, mine);
+  const { acknowledged, unexpected, refusals } = await liveUntilKilled(world, life);
+  // Refusals are the archive's own, and only where content is kept.
+  const others = [...unexpected, ...(content ? [] : refusals)];
+  if (others.length > 0) throw new Error(`${others.length} answers were refused, first ${others[0] ?? ''}`);
+  const ids = acknowledged.map(({ id }) => id);
+  const { predecessor, origin, size } = await findAcknowledged(world.data, ids);
   const { former } = world;
   world.former = origin;
   if (predecessor !== former) throw new Error('the open record names another predecessor');
   const how = outage ? `${outage.name}, killed ${killed}` : 'nothing but killed';
   const named = refusals.size > 0 ? `, refused with ${[...refusals].join(' and ')}` : '';
-  return `${mine.length} acknowledged, ${size} entries found; ${content ? 'content kept, ' : ''}${how}${named}`;
+  return `${ids.length} acknowledged, ${size} entries found; ${content ? 'content kept, ' : ''}${how}${named}`;
+}
+
+async function liveUntilKilled({ settings, acknowledged }: World, life: Life): Promise<ArchivedService> {
+  const { outage, content } = life;
+  if (outage?.atStart) await outage.begin();
+  try {
+    const service = await ArchivedService.start(withContent(settings, content));
+    try {
+      await live(service, life);
+    } finally {
+      await service.kill('SIGKILL');
+      acknowledged.push(...service.acknowledged);
+    }
+    return service;
+  } finally {
+    await outage?.end();
+  }
 }
 
 async function live(service: ArchivedService, { outage, killed, content, ms }: Life): Promise<void> {
   service.load();
+  if (!outage?.atStart) await service.answers(1, NAMED_LIMIT_MS);
   await delay(ms);
   if (!outage) return;
   if (!outage.atStart) await outage.begin();
@@ -197,12 +203,6 @@ async function live(service: ArchivedService, { outage, killed, content, ms }: L
     await service.answers(MORE, NAMED_LIMIT_MS);
   }
   await delay(ms % 200);
-}
-
-/** Refusals are the archive's own, and only where content is kept. */
-function requireExpected({ unexpected, refusals }: ArchivedService, content: boolean): void {
-  const others = [...unexpected, ...(content ? [] : refusals)];
-  if (others.length > 0) throw new Error(`${others.length} answers were refused, first ${others[0] ?? ''}`);
 }
 
 function withContent(settings: ConfigOverrides, content: boolean): ConfigOverrides {

@@ -12,6 +12,7 @@ import type { InstanceFiles } from '../../src/archive/source.ts';
 import { storeStatus } from '../../src/archive/status.ts';
 import { storeSource } from '../../src/archive/storeSource.ts';
 import { checkConfig, type ConfigOverrides } from '../../src/config/load.ts';
+import { type Config, SECTIONS } from '../../src/config/schema.ts';
 import { diskStorage } from '../../src/log/diskStorage.ts';
 import { INSTANCES } from '../../src/log/openStorage.ts';
 import { openReadOnlyLog, type ReadOnlyLog } from '../../src/log/readOnlyLog.ts';
@@ -35,7 +36,7 @@ export async function checkArchive(
   acknowledged: readonly Acknowledged[],
 ): Promise<ArchiveTotals> {
   const logs = await readLogs(data);
-  const storage = await openArchiveStorage(checkConfig(settings), Date.now);
+  const storage = await openArchiveStorage(configOf(settings), Date.now);
   try {
     await checkStatus(storage, logs);
     const receipts = new Map<string, Uint8Array>();
@@ -58,6 +59,12 @@ export async function checkArchive(
   } finally {
     await storage.close();
   }
+}
+
+/** The defaults, but for these settings. */
+function configOf(settings: ConfigOverrides): Config {
+  const sections = Object.keys(SECTIONS) as (keyof Config)[];
+  return checkConfig(Object.fromEntries(sections.map((section) => [section, { ...settings[section] }])));
 }
 
 /** The logs by instance, from the first to the last: each names the one before. */
@@ -122,14 +129,15 @@ async function checkRows(
 }
 
 /** Every tile and every document that the archive has is that of the log, and none is missing. */
-async function checkFiles({ instance, paths, read }: InstanceFiles, log: ReadOnlyLog): Promise<void> {
+async function checkFiles(source: InstanceFiles, log: ReadOnlyLog): Promise<void> {
+  const { instance } = source;
   let covered = 0;
   let documents = 0;
-  for await (const path of paths()) {
+  for await (const path of source.paths()) {
     const document = /^evidence\/(\d+)\.cbor$/.exec(path)?.[1];
     const isTile = path.startsWith('tile/');
     if (!isTile && document === undefined) continue;
-    const bytes = await read(path);
+    const bytes = await source.read(path);
     const stored = isTile ? await log.tile(path) : await log.readEvidence(Number(document));
     if (!bytes || !stored || !equalBytes(bytes, stored)) throw new Error(`${path} of ${instance} differs`);
     if (!isTile) documents++;

@@ -122,7 +122,7 @@ async function crashInto({ settings }: ObjectStoreServer, count: number, from: n
 async function failUnder(server: ObjectStoreServer, count: number, from: number): Promise<number> {
   let good = 0;
   const data = { directory: folder, logStorage: 'object-store' } as const;
-  const storage = { data, objectStore: { ...server.settings, attempts: 1, timeoutMs: 2000 } };
+  const storage = { data, objectStore: { ...server.settings, attempts: 1 } };
   for (const [i, { acknowledged, ms }] of killMoments(
     seed + from,
     count,

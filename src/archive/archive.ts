@@ -6,7 +6,7 @@ import type { BlobStore } from './blobs.ts';
 import { boundedReads } from './boundedReads.ts';
 import type { ArchivedContent } from './contentRecord.ts';
 import { ContentArchive } from './content.ts';
-import { ArchiveKey } from './envelope.ts';
+import type { ArchiveKey } from './envelope.ts';
 import { removeErasedBlobs } from './erasure.ts';
 import { ArchiveError } from './errors.ts';
 import { removeExpiredBlobs } from './expiry.ts';
@@ -222,6 +222,7 @@ export class Archive {
   async #passLive(): Promise<void> {
     await this.#migrateOnce();
     await this.#live.pass(await currentPolicy(this.#parts.sql));
+    await this.#content?.probe();
   }
 
   async #care(): Promise<void> {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { type BlobStore, digestOf } from './blobs.ts';
 import { type ArchivedContent, encodeContent, parseContent } from './contentRecord.ts';
@@ -47,6 +48,8 @@ export class ContentArchive {
   readonly #parts: ContentParts;
   #waiting: Waiting[] = [];
   #flushing = false;
+  /** Bytes of the blob that could not be written last. */
+  #refused: number | undefined;
 
   constructor(parts: ContentParts) {
     this.#parts = parts;
@@ -57,13 +60,32 @@ export class ContentArchive {
     const { blobs, key, now } = this.#parts;
     const { sealed, wrapped } = key.seal(content.receipt, encodeContent(content));
     const blob = digestOf(sealed);
-    await blobs.put(blob, sealed);
+    try {
+      await blobs.put(blob, sealed);
+    } catch (error) {
+      this.#refused = sealed.length;
+      throw error;
+    }
     const time = Math.floor(now() / 1000);
     await this.#insert({
       text: `INSERT INTO archive_content (receipt, tenant, time, bytes, blob, wrapped, key_id)
         VALUES ${placeholders(7)}`,
       values: [content.receipt, tenant ?? null, time, sealed.length, blob, wrapped, key.id],
     });
+  }
+
+  /**
+   * Throws while blobs cannot be written, told by one as large as that which could not be: whoever waits for this to end
+   * asks nothing meanwhile, so that no answer would show it.
+   */
+  async probe(): Promise<void> {
+    if (this.#refused === undefined) return;
+    const { blobs } = this.#parts;
+    const bytes = randomBytes(this.#refused);
+    const digest = digestOf(bytes);
+    await blobs.put(digest, bytes);
+    this.#refused = undefined;
+    await blobs.remove(digest);
   }
 
   /** The content of a receipt as it was kept; the caller checks it against the receipt. */

@@ -24,7 +24,8 @@ interface Place {
 /**
  * Entry bundles whose newest receipt is beyond the maximum retention: whole bundles, as the tree above them stays and a
  * bundle is the smallest thing that can be taken away. Not the bundle that is still being written, and none with a
- * receipt under a hold. Resolves with the number of bundles.
+ * receipt under a hold. The first one stays, as its `open` record ties the instances together, and each with an act:
+ * without the acts nothing explains what is gone. Resolves with the number of bundles.
  */
 export async function expireReceipts(
   parts: ExpiryParts,
@@ -59,7 +60,7 @@ async function findCandidates(sql: Sql, before: number, after: Place): Promise<r
   const rows = await sql.query({
     text: `SELECT DISTINCT e.instance, e.idx / ${TILE_WIDTH} AS bundle FROM archive_entries e
       JOIN archive_instances i ON i.instance = e.instance
-      WHERE e.kind = 'receipt' AND e.iat < ? AND (e.idx / ${TILE_WIDTH} < i.bundles OR i.complete = 1)
+      WHERE e.kind = 'receipt' AND e.iat < ? AND e.idx >= ${TILE_WIDTH} AND (e.idx / ${TILE_WIDTH} < i.bundles OR i.complete = 1)
       AND (e.instance, e.idx / ${TILE_WIDTH}) > (?, ?) ORDER BY e.instance, bundle LIMIT ${MAX_BUNDLES}`,
     values: [before, after.instance, after.bundle],
   });
@@ -70,7 +71,7 @@ async function isDue(sql: Sql, { instance, bundle }: Place, before: number): Pro
   const held = heldCondition('e.receipt', 'e.tenant', 'e.iat');
   const [row] = await sql.query({
     text: `SELECT COUNT(*) AS kept FROM archive_entries e WHERE e.instance = ? AND e.idx >= ? AND e.idx < ?
-      AND e.kind = 'receipt' AND (e.iat >= ? OR ${held})`,
+      AND (e.kind = 'act' OR (e.kind = 'receipt' AND (e.iat >= ? OR ${held})))`,
     values: [instance, bundle * TILE_WIDTH, (bundle + 1) * TILE_WIDTH, before],
   });
   return row !== undefined && numberOf(row, 'kept') === 0;

@@ -1,4 +1,5 @@
 import { type FilesParts, readFile } from './files.ts';
+import { policyFiles } from './policyFiles.ts';
 import type { ArchiveSource, InstanceFiles } from './source.ts';
 import { numberOf, textOf } from './sql.ts';
 
@@ -16,6 +17,7 @@ export function storeSource(parts: FilesParts): ArchiveSource {
         instanceFiles(parts, textOf(row, 'instance'), textOf(row, 'origin'), numberOf(row, 'created')),
       );
     },
+    shared: policyFiles(parts),
     close: () => Promise.resolve(),
   };
 }

@@ -3,7 +3,6 @@ import { toHex } from '../../attestation/bytes/bytes.ts';
 import { encodeDc } from '../../attestation/cbor/deterministic.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import { policyDigest } from '../../attestation/policy/digest.ts';
-import type { SimulatedComponent } from '../../attestation/verdict/verdict.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 import type { ArchiveSource } from '../export/source.ts';
 import { concludeChecks, decideAudit, limitsOf, tierOfAudit } from './conclusion.ts';
@@ -14,11 +13,14 @@ import { listInstance, type ListedInstance } from './instanceFiles.ts';
 import { firstKeyset, judgeLine, readOpenings, sizesNamed, type PlacedFinding } from './instanceLine.ts';
 import { findKnownBad } from './knownBad.ts';
 import { startProgress } from './progress.ts';
+import { renewalsOf } from '../export/renewals.ts';
+import { auditRenewals, type JudgedRenewals } from './renewals.ts';
 import { judgeMissing, readExpired } from './retention.ts';
-import type { AuditReport, InstanceReport } from './report.ts';
+import type { AuditReport, InstanceReport, RenewalReport } from './report.ts';
 import { laterJudgements, watchedManifests, type Revocations } from './revocations.ts';
 import { bindingOf, readState, removeState, STATE_FORMAT, writeState, type AuditState } from './state.ts';
 import { judgeTimes } from './times.ts';
+import { countsOf, simulatedIn, totalsOf } from './totals.ts';
 import { startWorkers } from './workers.ts';
 
 export type AuditSource = ArchiveSource & Partial<CheckedFiles> & { readonly digest?: string | undefined };
@@ -123,8 +125,9 @@ class Audit {
       ...judgeTimes(policy, reports),
       ...(await this.#retention(instances)),
     );
+    const renewed = await this.#renewals(instances);
     if (stateFile !== undefined) await removeState(stateFile);
-    return this.#report(findings);
+    return this.#report([...findings, ...renewed.findings], renewed.report);
   }
 
   #expectBytes(): void {
@@ -221,7 +224,19 @@ class Audit {
     });
   }
 
-  #report(found: readonly PlacedFinding[]): AuditReport {
+  async #renewals(instances: readonly ListedInstance[]): Promise<JudgedRenewals> {
+    const { manifest, shared } = this.#source;
+    if (!shared) return { report: undefined, findings: [] };
+    return auditRenewals({
+      renewals: renewalsOf(shared),
+      instances: instances.map(({ files }) => files),
+      context: { ...this.#options.context, now: this.#now },
+      isRange: manifest?.range !== undefined,
+      missing: new Map(this.#done.map(({ instance, missing }) => [instance, missing])),
+    });
+  }
+
+  #report(found: readonly PlacedFinding[], renewals: RenewalReport | undefined): AuditReport {
     const { context, name, signatures } = this.#options;
     const reports = this.#done;
     const findings: Finding[] = [...reports.flatMap((report) => report.findings.listed), ...found];
@@ -244,11 +259,13 @@ class Audit {
         signatures,
         policy: context.policy,
         hasManifest: manifest !== undefined,
+        renewals,
       }),
       findings,
       findingCounts: countsOf(reports, found),
       knownBad: findKnownBad(this.#revocations, reports),
       instances: reports,
+      renewals,
       limits: limitsOf(reports),
     };
   }
@@ -259,32 +276,4 @@ function spanOf(manifest: ExportManifest | undefined, instance: string): Exporte
   return (
     named && { entries: named.entries ?? [0, -1], documents: named.documents ?? [0, -1], size: named.size }
   );
-}
-
-function simulatedIn(reports: readonly InstanceReport[]): readonly SimulatedComponent[] {
-  const all = reports.flatMap(({ documents }) => documents.flatMap(({ facts }) => facts.simulated));
-  return [...new Set(all)].sort();
-}
-
-function totalsOf(reports: readonly InstanceReport[]): AuditReport['totals'] {
-  const sum = (of: (report: InstanceReport) => number): number =>
-    reports.reduce((total, report) => total + of(report), 0);
-  return {
-    instances: reports.length,
-    entries: sum(({ entries }) => entries),
-    receipts: sum(({ receipts }) => receipts),
-    documents: sum(({ documents }) => documents.length),
-    signatures: sum(({ signatures }) => signatures),
-  };
-}
-
-function countsOf(
-  reports: readonly InstanceReport[],
-  found: readonly Finding[],
-): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const [code, count] of reports.flatMap(({ findings }) => findings.counts))
-    counts[code] = (counts[code] ?? 0) + count;
-  for (const { code } of found) counts[code] = (counts[code] ?? 0) + 1;
-  return counts;
 }

@@ -1,7 +1,7 @@
 import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Decision, SimulatedComponent, Tier } from '../../attestation/verdict/verdict.ts';
 import { AUDIT_CHECKS, type AuditCheckId, type Finding } from './findings.ts';
-import type { AuditCheck, AuditCheckCode, InstanceReport } from './report.ts';
+import type { AuditCheck, AuditCheckCode, InstanceReport, RenewalReport } from './report.ts';
 
 /** What the decision is made of. */
 export interface Conclusions {
@@ -11,6 +11,7 @@ export interface Conclusions {
   readonly policy: Policy;
   /** Whether there is a manifest to compare files with. */
   readonly hasManifest: boolean;
+  readonly renewals: RenewalReport | undefined;
 }
 
 /** Every check of the audit, in their order. A check of which nothing was judged is skipped, and never passes. */
@@ -46,6 +47,8 @@ function skipOf(id: AuditCheckId, parts: Conclusions): readonly [AuditCheckCode,
       return ['COVERED_BY_EPOCH_ROOT', `${stand}; ${LEFT_OUT[id]}`];
     }
   }
+  if (id === 'archive.renewals' && !parts.renewals)
+    return ['NOT_REQUIRED', 'the archive was never renewed'];
   if (id === 'time.anchors') {
     if (policy.witnesses === 'none' && reports.every(({ anchors }) => anchors.length === 0)) {
       return ['NO_TRUSTED_TIME', 'no outsider whom the policy trusts saw the logs'];
@@ -66,7 +69,7 @@ function total(reports: readonly InstanceReport[], of: (report: InstanceReport) 
   return reports.reduce((sum, report) => sum + of(report), 0);
 }
 
-function passReason(id: AuditCheckId, { reports }: Conclusions): string {
+function passReason(id: AuditCheckId, { renewals, reports }: Conclusions): string {
   const documents = total(reports, (report) => report.documents.length);
   const reasons: Partial<Record<AuditCheckId, string>> = {
     'log.checkpoint': `${reports.filter((report) => report.checkpoint).length} checkpoints`,
@@ -78,6 +81,7 @@ function passReason(id: AuditCheckId, { reports }: Conclusions): string {
     'evidence.appraisal': `${documents} documents accepted`,
     'time.anchors': `${total(reports, ({ anchors }) => anchors.length)} trusted anchors`,
     'instances.line': `${reports.length} instances`,
+    'archive.renewals': `${renewals?.renewals.length ?? 0} renewals`,
   };
   return reasons[id] ?? 'nothing was found against it';
 }

@@ -1,3 +1,4 @@
+import { RENEWAL_PROBLEMS, type RenewalProblemCode } from '../../attestation/archive/problems.ts';
 import { REFUSALS, type RefusalCode } from '../../attestation/errors.ts';
 
 /** The checks of an audit in the order in which they are shown, each with what a pass proves. */
@@ -20,6 +21,8 @@ export const AUDIT_CHECKS = {
   'instances.line':
     'Each instance names the one before it, as that one was left: none is missing, forked or cut short.',
   'retention.acts': 'Entries that are gone were removed under a rule that the log names.',
+  'archive.renewals':
+    'Each renewal of the archive covers the one before it in time, and the files are those that it covers.',
 } as const;
 
 export type AuditCheckId = keyof typeof AUDIT_CHECKS;
@@ -56,7 +59,7 @@ export const AUDIT_FINDINGS = {
     'No outsider whom the policy trusts vouches for the time; it is what the guests’ clocks say.',
 } as const;
 
-export type AuditFindingCode = keyof typeof AUDIT_FINDINGS | RefusalCode;
+export type AuditFindingCode = keyof typeof AUDIT_FINDINGS | RenewalProblemCode | RefusalCode;
 
 /** `fail` refuses, `missing` is not judged for want of something, `warning` lowers the tier, `note` is said. */
 export type Severity = 'fail' | 'missing' | 'warning' | 'note';
@@ -65,7 +68,7 @@ export interface Finding {
   readonly check: AuditCheckId;
   readonly code: AuditFindingCode;
   readonly severity: Severity;
-  /** 32 hex digits. */
+  /** 32 hex digits, or `renewals`. */
   readonly instance: string;
   /** First entry that it is about, and the last where there are several. */
   readonly index?: number;
@@ -77,9 +80,9 @@ export interface Finding {
 }
 
 export function adviceOf(code: AuditFindingCode): string {
-  return code in AUDIT_FINDINGS
-    ? AUDIT_FINDINGS[code as keyof typeof AUDIT_FINDINGS]
-    : REFUSALS[code as RefusalCode];
+  if (code in AUDIT_FINDINGS) return AUDIT_FINDINGS[code as keyof typeof AUDIT_FINDINGS];
+  if (code in RENEWAL_PROBLEMS) return RENEWAL_PROBLEMS[code as RenewalProblemCode];
+  return REFUSALS[code as RefusalCode];
 }
 
 /** What a worker or a step finds, before the instance is added. */

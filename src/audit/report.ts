@@ -72,6 +72,29 @@ export interface KnownBad {
   readonly when: 'before' | 'after' | 'unknown';
 }
 
+/** What the renewals of the archive show: undefined times show nothing. Milliseconds since 1970. */
+export interface RenewalReport {
+  readonly renewals: readonly {
+    readonly seq: number;
+    readonly kind: 'hash-tree' | 'timestamp';
+    readonly hash: string;
+    readonly time: number | undefined;
+    /** Whether its time may be relied on now. */
+    readonly standing: boolean;
+    readonly authorities: readonly string[];
+  }[];
+  /** By the newest renewal of each instance, and of `renewals`. */
+  readonly segments: readonly {
+    readonly name: string;
+    /** When the files surely existed as they are. */
+    readonly since: number | undefined;
+    readonly matched: number;
+    readonly changed: number;
+    readonly missing: number;
+    readonly uncovered: number;
+  }[];
+}
+
 export interface AuditReport {
   readonly version: 'vouchsafe/audit/1';
   readonly decision: Decision;
@@ -99,6 +122,8 @@ export interface AuditReport {
   readonly findingCounts: Readonly<Record<string, number>>;
   readonly knownBad: readonly KnownBad[];
   readonly instances: readonly InstanceReport[];
+  /** Undefined where the archive was never renewed. */
+  readonly renewals: RenewalReport | undefined;
   /** What no check here can exclude. */
   readonly limits: readonly string[];
 }

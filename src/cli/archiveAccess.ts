@@ -5,6 +5,7 @@ import type { ArchiveSource } from '../archive/source.ts';
 import { storeSource } from '../archive/storeSource.ts';
 import { loadConfig } from '../config/load.ts';
 import { openDataFolder } from '../export/dataFolder.ts';
+import { joinShared, openSharedFolder } from '../export/sharedFiles.ts';
 import { readConfig } from './config.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 
@@ -76,7 +77,10 @@ export async function openExported({ data }: { readonly data: string }): Promise
   if (!config.archive.enabled) return openDataFolder(data);
   return reporting(async () => {
     const storage = await openStorage(config, Date.now);
-    return { ...storeSource(storage), close: () => storage.close() };
+    const source = storeSource(storage);
+    // Policies are in the store, renewals in the data folder.
+    const shared = joinShared(...(source.shared ? [source.shared] : []), openSharedFolder(data));
+    return { ...source, shared, close: () => storage.close() };
   });
 }
 

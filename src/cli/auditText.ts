@@ -1,5 +1,5 @@
 import { adviceOf, type Finding } from '../audit/findings.ts';
-import type { AuditCheck, AuditReport, KnownBad } from '../audit/report.ts';
+import type { AuditCheck, AuditReport, KnownBad, RenewalReport } from '../audit/report.ts';
 import { printable, wrap, type Terminal } from './terminal.ts';
 
 const ID_COLUMNS = 20;
@@ -18,6 +18,7 @@ export function printAudit(terminal: Terminal, report: AuditReport): void {
   );
   terminal.line();
   for (const check of report.checks) printCheck(terminal, check);
+  printRenewals(terminal, report.renewals);
   printFindings(terminal, report);
   printKnownBad(terminal, report.knownBad);
   printLimits(terminal, report.limits);
@@ -31,6 +32,24 @@ function printCheck(terminal: Terminal, check: AuditCheck): void {
   const [first = '', ...rest] = wrap(text, terminal.columns - TEXT_START);
   terminal.line(`  ${symbol} ${check.id.padEnd(ID_COLUMNS)}  ${first}`);
   for (const line of rest) terminal.line(`${' '.repeat(TEXT_START)}${line}`);
+}
+
+/** What vouches for the files even where the hashes and keys of their day do so no more. */
+function printRenewals(terminal: Terminal, report: RenewalReport | undefined): void {
+  if (!report) return;
+  terminal.line();
+  terminal.line(terminal.c.bold('renewals'));
+  for (const { authorities, hash, kind, seq, standing, time } of report.renewals) {
+    const by = authorities.length > 0 ? `by ${authorities.join(', ')}` : 'by nobody who is trusted here';
+    const when = time === undefined ? '' : ` at ${new Date(time).toISOString()}`;
+    const text = `${seq}: ${kind}, ${hash}${when}, ${by}${standing ? '' : '; not to be relied on now'}`;
+    for (const line of wrap(printable(text), terminal.columns - 4)) terminal.line(`    ${line}`);
+  }
+  for (const { changed, matched, missing, name, since, uncovered } of report.segments) {
+    const when = since === undefined ? 'of no shown time' : `as they are since ${new Date(since).toISOString()}`;
+    const text = `${name}: ${matched} files ${when}, ${changed} changed, ${missing} not here, ${uncovered} not renewed`;
+    for (const line of wrap(printable(text), terminal.columns - 4)) terminal.line(`    ${line}`);
+  }
 }
 
 function printFindings(terminal: Terminal, { findings }: AuditReport): void {

@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleEnds, parseTilePath, TILE_WIDTH, tilePath } from '../../attestation/log/tiles.ts';
 import { ExportError, hasSystemCode } from './errors.ts';
+import { readNow } from './files.ts';
 import { byCodeUnits, INSTANCES, isInstancePath } from './paths.ts';
+import { openSharedFolder } from './sharedFiles.ts';
 import type { ArchiveSource, InstanceFiles } from './source.ts';
 
 const JOURNAL = 'journal';
@@ -21,6 +22,7 @@ export function openDataFolder(data: string): ArchiveSource {
       }
       return found.sort((a, b) => a.created - b.created || byCodeUnits(a.instance, b.instance));
     },
+    shared: openSharedFolder(data),
     close: () => Promise.resolve(),
   };
 }
@@ -134,19 +136,4 @@ function ifAbsent(error: unknown): [] {
 function line(directory: string, name: string): string | undefined {
   const bytes = readNow(join(directory, name));
   return bytes && /^([^\n]+)\n$/.exec(Buffer.from(bytes).toString('utf8'))?.[1];
-}
-
-/**
- * Content of a file; undefined where there is none. At once: of the many small files of a log most lie in memory, and
- * four turns of the thread pool would take longer than the reading.
- */
-export function readNow(path: string): Uint8Array | undefined {
-  try {
-    const bytes = readFileSync(path);
-    // A plain view: slices of a Buffer are Buffers, which take longer to make.
-    return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
-  } catch (error) {
-    if (hasSystemCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
 }

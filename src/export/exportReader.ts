@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import { ExportError } from './errors.ts';
 import { parseManifest, type ExportedFile, type ExportManifest } from './manifest.ts';
-import { INSTANCES, MANIFEST } from './paths.ts';
-import type { ArchiveSource, InstanceFiles } from './source.ts';
+import { INSTANCES, isSharedPath, MANIFEST } from './paths.ts';
+import type { ArchiveSource, InstanceFiles, SharedFiles } from './source.ts';
 
 /** How the members of an export are reached: a tar file or a folder. */
 export interface ExportMembers {
@@ -36,7 +36,19 @@ export async function readExport(members: ExportMembers): Promise<ExportReader> 
     digest: hash('sha256', bytes),
     readChecked,
     instances: () => Promise.resolve(instancesOf(manifest, members)),
+    shared: sharedOf(manifest, members),
     close: () => members.close(),
+  };
+}
+
+function sharedOf({ files }: ExportManifest, members: ExportMembers): SharedFiles {
+  const own = new Set(files.map(({ path }) => path).filter(isSharedPath));
+  return {
+    // eslint-disable-next-line @typescript-eslint/require-await -- the interface is for sources that wait
+    async *paths() {
+      yield* own;
+    },
+    read: async (path) => (own.has(path) ? members.read(path) : undefined),
   };
 }
 
@@ -44,7 +56,8 @@ export async function readExport(members: ExportMembers): Promise<ExportReader> 
 function instancesOf({ instances, files }: ExportManifest, members: ExportMembers): readonly InstanceFiles[] {
   const byInstance = new Map<string, Set<string>>();
   for (const { path } of files) {
-    const [, instance = '', ...below] = path.split('/');
+    const [folder, instance = '', ...below] = path.split('/');
+    if (folder !== INSTANCES) continue;
     const own = byInstance.get(instance) ?? new Set<string>();
     byInstance.set(instance, own.add(below.join('/')));
   }

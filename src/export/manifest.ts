@@ -3,7 +3,7 @@ import { fromUtf8, utf8 } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { JsonError, parseStrictJsonText } from '../../attestation/json/strict.ts';
 import { ExportError } from './errors.ts';
-import { byCodeUnits, parseMember } from './paths.ts';
+import { byCodeUnits, isSharedPath, parseMember } from './paths.ts';
 
 export const EXPORT_FORMAT = 'vouchsafe/export/1';
 /** A log of 100,000,000 entries has about 800,000 files of 150 bytes each here. */
@@ -79,7 +79,7 @@ export function parseManifest(bytes: Uint8Array): ExportManifest {
   if (known.size !== instances.length) throw malformed('an instance stands twice');
   files.forEach(({ path }, i) => {
     const member = parseMember(path);
-    if (!member || !known.has(member.instance))
+    if (member ? !known.has(member.instance) : !isSharedPath(path))
       throw malformed(`${path.slice(0, 80)} has no place in an export`);
     const before = files[i - 1];
     if (before && byCodeUnits(before.path, path) >= 0) throw malformed('its files are not sorted');

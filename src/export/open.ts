@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openDataFolder, readNow } from './dataFolder.ts';
+import { openDataFolder } from './dataFolder.ts';
 import { ExportError } from './errors.ts';
 import { readExport, type ExportReader } from './exportReader.ts';
+import { readNow } from './files.ts';
 import { INSTANCES, MANIFEST } from './paths.ts';
 import type { ArchiveSource } from './source.ts';
 import { openTarFile } from './tarFile.ts';

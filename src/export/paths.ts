@@ -1,14 +1,21 @@
 import { Refusal } from '../../attestation/errors.ts';
+import { RENEWALS } from '../../attestation/archive/renewal.ts';
+import { parseRenewalName } from '../../attestation/archive/renewalFiles.ts';
 import { parseTilePath } from '../../attestation/log/tiles.ts';
 
 /** Member of an export that lists all others; the last one to be written. */
 export const MANIFEST = 'manifest.json';
 export const INSTANCES = 'instances';
+export const POLICIES = 'policies';
+/** Folders of files that are of no instance, in code-unit order; `INSTANCES` comes before them. */
+export const SHARED_FOLDERS = [POLICIES, RENEWALS] as const;
 
 const FILES = new Set(['origin', 'created', 'checkpoint']);
 const NUMBERED =
   /^(?:evidence\/(?:0|[1-9][0-9]{0,14})\.(?:cbor|collateral)|anchors\/(?:0|[1-9][0-9]{0,14})\.cbor)$/;
 const BY_DIGEST = /^(?:collateral|acts)\/[0-9a-f]{64}\.cbor$/;
+const POLICY = /^policies\/[0-9a-f]{64}\.json$/;
+const RENEWAL = /^renewals\/([^/]+)$/;
 const MEMBER = /^instances\/([0-9a-f]{32})\/(.+)$/;
 
 /** Whether a path may stand below an instance's folder: the closed layout, so that no path leads out of it. */
@@ -32,7 +39,18 @@ export interface MemberPath {
   readonly path: string;
 }
 
-/** Instance and path of a member of an export other than the manifest; undefined for what has no place in one. */
+/** Whether a path is of a file that is of no instance. */
+export function isSharedPath(path: string): boolean {
+  const [, renewal] = RENEWAL.exec(path) ?? [];
+  return POLICY.test(path) || (renewal !== undefined && parseRenewalName(renewal) !== undefined);
+}
+
+/** Whether a name has a place in an export, beside the manifest. */
+export function isMember(name: string): boolean {
+  return parseMember(name) !== undefined || isSharedPath(name);
+}
+
+/** Instance and path of a member that is of an instance; undefined for what is not. */
 export function parseMember(name: string): MemberPath | undefined {
   const [, instance, path] = MEMBER.exec(name) ?? [];
   if (instance === undefined || path === undefined || !isInstancePath(path)) return undefined;

@@ -12,8 +12,17 @@ export interface InstanceFiles {
   read(path: string): Promise<Uint8Array | undefined>;
 }
 
+/** Files that are of no instance: `renewals/<name>` and `policies/<digest>.json`. */
+export interface SharedFiles {
+  /** In code-unit order. */
+  paths(): AsyncIterable<string>;
+  read(path: string): Promise<Uint8Array | undefined>;
+}
+
 /** Where exports and audits read from: a data folder, the archive's store, an export, or a service's log. */
 export interface ArchiveSource {
   instances(): Promise<readonly InstanceFiles[]>;
+  /** Undefined where the source has none. */
+  readonly shared?: SharedFiles | undefined;
   close(): Promise<void>;
 }

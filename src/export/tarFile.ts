@@ -2,7 +2,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { Header } from 'tar';
 import { ExportError } from './errors.ts';
 import type { ExportMembers } from './exportReader.ts';
-import { MANIFEST, parseMember } from './paths.ts';
+import { isMember, MANIFEST } from './paths.ts';
 
 export const TAR_BLOCK = 512;
 /** Largest member: an entry bundle of 256 entries of 65,535 bytes, a document, a manifest. */
@@ -65,7 +65,7 @@ function readHeader(block: Uint8Array): { readonly name: string; readonly size: 
   if (header.nullBlock) return undefined;
   const { path = '', size = -1 } = header;
   if (!header.cksumValid || header.type !== 'File') throw malformed('a header is damaged or of no file');
-  if (path !== MANIFEST && !parseMember(path))
+  if (path !== MANIFEST && !isMember(path))
     throw malformed(`${path.slice(0, 80)} has no place in an export`);
   if (!(size >= 0 && size <= MAX_MEMBER_BYTES)) throw malformed(`${path} has ${size} bytes`);
   return { name: path, size };

@@ -4,7 +4,7 @@ import { encodeCoseKey, keyThumbprint, type CoseKey } from '../../attestation/co
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
 import { Refusal } from '../../attestation/errors.ts';
-import { LogError } from '../log/errors.ts';
+import { isLogError, LogError } from '../log/errors.ts';
 import type { FormerServedLogs } from './servedLog.ts';
 
 const KID_LABEL = 2;
@@ -26,7 +26,8 @@ export function nameKey(key: CoseKey): NamedKey {
 
 /**
  * Inclusion keys of former instances, from the keysets of their evidence on disk: receipts that they signed are to be
- * verified as long as there are any. They are read once, when somebody asks. A log that cannot be read has no key here.
+ * verified as long as there are any. They are read when somebody asks, once unless a log could not be read at that
+ * moment. A damaged log has no key here.
  */
 export class RetiredKeys {
   readonly #former: FormerServedLogs;
@@ -43,18 +44,22 @@ export class RetiredKeys {
 
   async #read(): Promise<readonly NamedKey[]> {
     const keys: NamedKey[] = [];
+    let isWhole = true;
     for (const { instance } of this.#former.logs) {
       const key = await this.#keyOf(instance);
-      if (key) keys.push(key);
+      if (key === 'away') isWhole = false;
+      else if (key) keys.push(key);
     }
+    if (!isWhole) this.#keys = undefined;
     return keys;
   }
 
-  async #keyOf(instance: string): Promise<NamedKey | undefined> {
+  async #keyOf(instance: string): Promise<NamedKey | 'away' | undefined> {
     try {
       const log = await this.#former.open(instance);
       return log && nameKey(parseDocument(await log.readEvidence(0)).keyset.inclusion);
     } catch (error) {
+      if (isLogError(error, 'LOG_UNAVAILABLE')) return 'away';
       if (error instanceof LogError || error instanceof Refusal) return undefined;
       throw error;
     }

@@ -13,6 +13,8 @@ import { LogMirror } from '../../src/archive/mirror.ts';
 import { boundedReads } from '../../src/archive/boundedReads.ts';
 import type { Sql } from '../../src/archive/sql.ts';
 import { TenantNotes } from '../../src/archive/tenantNotes.ts';
+import { RetiredKeys } from '../../src/http/retiredKeys.ts';
+import type { FormerServedLog } from '../../src/http/servedLog.ts';
 import { diskStorage } from '../../src/log/diskStorage.ts';
 import { LogError } from '../../src/log/errors.ts';
 import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
@@ -20,7 +22,7 @@ import type { ReceiptDraft } from '../../src/receipts/draft.ts';
 import { startInstance, type InstanceOptions, type TestInstance } from '../src/archive/instance.ts';
 import { ADMIN as ADMIN_KEY, ALICE, begin as beginServed } from '../src/archive/served.ts';
 import { makeFolder, startTestService } from '../support/service.ts';
-import { NOW } from '../support/world.ts';
+import { makeWorld, NOW } from '../support/world.ts';
 
 const ADMIN = { role: 'admin', name: 'admin' } as const;
 const AUTHORITY = { actor: 'admin', rule: 'case 7' } as const;
@@ -310,6 +312,21 @@ describe('who registers statements', () => {
     service.admission.leave();
     expect((await register()).status).toBe(400);
     expect(service.admission.inside).toBe(0);
+  });
+});
+
+describe('the key of a former instance', () => {
+  test('is served again once its log can be read again', async () => {
+    const { log } = await makeWorld();
+    let isAway = true;
+    const open = (): Promise<FormerServedLog> =>
+      isAway
+        ? Promise.reject(new LogError('LOG_UNAVAILABLE', 'the store is away'))
+        : Promise.resolve({ readEvidence: (seq: number) => log.readEvidence(seq) } as FormerServedLog);
+    const keys = new RetiredKeys({ logs: [{ instance: '00'.repeat(16), state: 'whole', size: 1 }], open });
+    expect(await keys.all()).toHaveLength(0);
+    isAway = false;
+    expect(await keys.all()).toHaveLength(1);
   });
 });
 

@@ -1,21 +1,34 @@
 import { generateKeyPairSync, createPublicKey } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from '@jest/globals';
 import { appraiseBundle } from '../../attestation/appraise.ts';
+import { parseBundle } from '../../attestation/bundle/bundle.ts';
+import { toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import { NO_COLLATERAL } from '../../attestation/collateral.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import type { CryptoProvider } from '../../attestation/crypto/provider.ts';
+import { parseDocument } from '../../attestation/evidence/document.ts';
 import { verifyTimestamp, type TimestampOptions } from '../../attestation/time/timestamp.ts';
-import { utf8 } from '../../attestation/bytes/bytes.ts';
 import {
   authorityExtensions,
   issueCertificate,
   simulatedName,
 } from '../../enclave/collect/simulated/certificate.ts';
+import type { Confirmation, Outsider } from '../../src/receipts/outsider.ts';
 import { refusalOfAsync } from '../support/refusal.ts';
 import { FIRST, RenewedArchive, sinceOf, YEAR } from '../support/renewedArchive.ts';
-import { timestampAuthority } from '../support/timestampAuthority.ts';
+import { mintTimestampAuthority, timestampAuthority } from '../support/timestampAuthority.ts';
 import { witnessBundle } from '../support/witnessedBundle.ts';
-import { contextOf, failures, issueBundle, makeWorld, NOW, policyOf } from '../support/world.ts';
+import {
+  contextOf,
+  failures,
+  issueBundle,
+  makeWorld,
+  NOW,
+  policyOf,
+  type Bundled,
+  type World,
+} from '../support/world.ts';
 
 // What a review of time and renewal found. Each was possible before.
 
@@ -23,6 +36,17 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const DATA = utf8('a head of a log');
 const authority = timestampAuthority();
+
+const honest: Outsider = {
+  name: 'outsider',
+  kind: 'authority',
+  confirm: ({ text }): Promise<Confirmation> =>
+    Promise.resolve({ kind: 'token', token: authority.token(utf8(text), NOW) }),
+};
+
+async function waitForAnchor({ vouching }: World, { draft }: Bundled): Promise<void> {
+  while (!parseBundle(await vouching.bundle(toHex(draft.id), draft.tenant)).witnessed) await setImmediate();
+}
 
 /** Code of the refusal, with how often each primitive was used. */
 async function judge(token: Uint8Array, changes: Partial<TimestampOptions> = {}) {
@@ -58,6 +82,29 @@ describe('backdate with the stolen key of an authority', () => {
   ])('a signing certificate that was revoked after genTime %s', async (_, reason, code) => {
     const crls = [authority.crl(NOW + DAY, NOW + 2 * DAY, reason)];
     expect((await judge(authority.token(DATA, NOW), { crls })).code).toBe(code);
+  });
+
+  test('is contradicted by the time anchor of the later evidence', async () => {
+    // The host sets the guest's clock back; what an honest authority signed at NOW is in the covering document.
+    const world = await makeWorld({
+      now: () => NOW - 2 * HOUR,
+      outsiders: () => Promise.resolve([honest]),
+    });
+    const first = await issueBundle(world);
+    await waitForAnchor(world, first);
+    const { bundle } = await issueBundle(world);
+    const { cited, covering } = parseBundle(bundle);
+    expect(parseDocument(cited).timeAnchor).toBeUndefined();
+    expect(parseDocument(covering!.document).timeAnchor).toBeDefined();
+    const thief = mintTimestampAuthority();
+    const backdated = await witnessBundle(world, bundle, { authorities: [[thief, NOW - 2 * HOUR]] });
+    const authorities = [authority, thief].map(({ anchor }, i) => ({
+      name: `${i}`,
+      value: anchor.spkiSha256,
+    }));
+    const context = contextOf({ policy: policyOf({ timestamps: { authorities, required: false } }) });
+    const { verdict } = await appraiseBundle(backdated, {}, context);
+    expect(failures(verdict)).toContain('covering document: document.lower TIME_CONTRADICTION');
   });
 
   test('gives no time at which a bundle is judged', async () => {

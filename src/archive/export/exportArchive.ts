@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { ExportError } from '../../export/errors.ts';
 import {
   encodeManifest,
   EXPORT_FORMAT,
@@ -39,6 +40,12 @@ export async function exportArchive(
       onBytes(file.size);
     }
   }
+  for await (const path of source.shared?.paths() ?? []) {
+    const bytes = await source.shared?.read(path);
+    if (!bytes) throw new ExportError('SOURCE_CHANGED', `${path} is gone`);
+    files.push(await put(path, bytes, sink));
+    onBytes(bytes.length);
+  }
   const manifest = encodeManifest({ format: EXPORT_FORMAT, ...rangeOf(range), instances, files });
   await sink.write(MANIFEST, manifest);
   await sink.finish(new Set(files.map(({ path }) => path)));
@@ -48,7 +55,10 @@ export async function exportArchive(
 
 async function writeFile(files: InstanceFiles, path: string, sink: ExportSink): Promise<ExportedFile> {
   const bytes = await requireFile(files, path);
-  const name = memberName({ instance: files.instance, path });
+  return put(memberName({ instance: files.instance, path }), bytes, sink);
+}
+
+async function put(name: string, bytes: Uint8Array, sink: ExportSink): Promise<ExportedFile> {
   await sink.write(name, bytes);
   return { path: name, size: bytes.length, sha256: hash('sha256', bytes) };
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { readNow } from '../../export/dataFolder.ts';
+import { readNow } from '../../export/files.ts';
 import { ExportError } from '../../export/errors.ts';
 import type { ExportReader } from '../../export/exportReader.ts';
 import { writeMember } from './sinks.ts';

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { Header } from 'tar';
-import { readNow } from '../../export/dataFolder.ts';
-import { INSTANCES, MANIFEST, parseMember } from '../../export/paths.ts';
+import { readNow } from '../../export/files.ts';
+import { INSTANCES, isMember, MANIFEST, SHARED_FOLDERS } from '../../export/paths.ts';
 import { TAR_BLOCK } from '../../export/tarFile.ts';
 
 /** Where an export is written to, member by member in order, the manifest last. */
@@ -62,11 +62,11 @@ export async function createFolderSink(folder: string): Promise<ExportSink> {
       await writeMember(path, bytes);
     },
     async finish(names) {
-      const below = await readdir(join(folder, INSTANCES), { recursive: true }).catch(() => []);
-      const stale = below
-        .map((path) => `${INSTANCES}/${path}`)
-        .filter((name) => parseMember(name) && !names.has(name));
-      for (const name of stale) await rm(join(folder, name));
+      for (const top of [INSTANCES, ...SHARED_FOLDERS]) {
+        const below = await readdir(join(folder, top), { recursive: true }).catch(() => []);
+        const stale = below.map((path) => `${top}/${path}`).filter((name) => isMember(name) && !names.has(name));
+        for (const name of stale) await rm(join(folder, name));
+      }
     },
   };
 }

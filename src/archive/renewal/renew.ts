@@ -22,11 +22,12 @@ import {
 } from '../../../attestation/archive/renewalFiles.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
 import { Refusal } from '../../../attestation/errors.ts';
+import { openRenewals, renewalsFolder } from '../../export/renewals.ts';
 import { LogError } from '../../log/errors.ts';
 import { makeFolder, writeWhole } from '../../log/files.ts';
 import { holdLock, isLocked, type Lock } from '../../log/lock.ts';
 import { RenewalError } from './errors.ts';
-import { openRenewals, renewalsFolder } from './folder.ts';
+
 import { openInstances, type RenewableInstance } from './instances.ts';
 import { listSegment, readFormer, type FormerList } from './segmentList.ts';
 import { requestStamp, type Stamp } from './timestamp.ts';

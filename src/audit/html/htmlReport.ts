@@ -6,6 +6,7 @@ import { code, page, table } from './page.ts';
 import { devicePlot, epochPlot, gapPlot, tcbPlot } from './instancePlots.ts';
 import { volumePlot } from './plots.ts';
 import { recordKeeping } from './recordKeeping.ts';
+import { renewalSection } from './renewalSection.ts';
 
 /** Rows of a table that are printed: the JSON report has all. */
 const MAX_ROWS = 500;
@@ -32,7 +33,7 @@ export function htmlReport(report: AuditReport): string {
         <h2>Instances</h2>
         ${report.instances.map(instance)}
       </section>
-      ${recordKeeping(report)} ${knownBad(report)}
+      ${renewalSection(report)} ${recordKeeping(report)} ${knownBad(report)}
       <section>
         <h2>What no check here can exclude</h2>
         <ul>

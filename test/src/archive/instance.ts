@@ -4,6 +4,7 @@ import { toHex } from '../../../attestation/bytes/bytes.ts';
 import type { Predecessor } from '../../../attestation/receipt/record.ts';
 import type { Collector } from '../../../enclave/collect/collector.ts';
 import { createSimulatedCollector } from '../../../enclave/collect/simulated/collector.ts';
+import type { Keyring } from '../../../enclave/keys/keyring.ts';
 import { Archive, type ArchiveParts } from '../../../src/archive/archive.ts';
 import { DiskBlobs } from '../../../src/archive/blobs.ts';
 import { ArchiveKey } from '../../../src/archive/envelope.ts';
@@ -23,6 +24,7 @@ export const KEY = new ArchiveKey(new Uint8Array(32).fill(5));
 export interface TestInstance {
   readonly instance: string;
   readonly log: InstanceLog;
+  readonly keyring: Keyring;
   readonly vouching: Vouching;
   readonly archive: Archive;
   readonly blobs: DiskBlobs;
@@ -59,7 +61,7 @@ afterEach(async () => {
 let hardware: Promise<Collector> | undefined;
 
 export async function startInstance(options: InstanceOptions): Promise<TestInstance> {
-  const { folder, sql, keepsContent = false, openFormer = (openOne) => openOne() } = options;
+  const { folder, sql, keepsContent = false, openFormer } = options;
   let now = options.now ?? NOW;
   const clock = (): number => now;
   const storage = diskStorage(join(folder, 'instances'));
@@ -110,7 +112,7 @@ export async function startInstance(options: InstanceOptions): Promise<TestInsta
     },
     former: former.logs.map(({ instance: name, size }) => {
       const openOne = (): ReturnType<typeof former.open> => former.open(name);
-      return { instance: name, size, open: () => openFormer(openOne) };
+      return { instance: name, size, open: () => (openFormer ? openFormer(openOne) : openOne()) };
     }),
     now: clock,
     onFailure: (error) => failures.push(error),
@@ -119,6 +121,7 @@ export async function startInstance(options: InstanceOptions): Promise<TestInsta
   const made: TestInstance = {
     instance,
     log,
+    keyring,
     vouching,
     archive,
     blobs,

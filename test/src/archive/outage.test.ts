@@ -1,6 +1,9 @@
+import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { toHex } from '../../../attestation/bytes/bytes.ts';
 import { digestOf, ObjectBlobs } from '../../../src/archive/blobs.ts';
+import { openEmbedded } from '../../../src/archive/embedded.ts';
 import { openPostgres } from '../../../src/archive/postgres.ts';
 import { hasPostgres, startPostgres } from '../../support/postgres.ts';
 import { startObjectStore } from '../../support/objectStore.ts';
@@ -78,6 +81,36 @@ afterEach(async () => {
     });
   },
 );
+
+describe('blobs that cannot be written, of content that is to be kept', () => {
+  test('are a named state while nothing is asked, and are tried again', async () => {
+    const folder = await makeFolder();
+    const place = join(folder, 'archive', 'content');
+    const sql = await openEmbedded(`${folder}/archive.db`);
+    closing.push(() => sql.close());
+    const one = await startInstance({ folder, sql, keepsContent: true });
+    await one.archive.catchUp();
+    await mkdir(dirname(place), { recursive: true });
+    await writeFile(place, 'no folder');
+    const size = one.log.durableSize;
+    await expect(one.issue()).rejects.toMatchObject({ code: 'BLOBS_UNAVAILABLE' });
+    expect(one.log.durableSize).toBe(size);
+    for (let pass = 0; pass < 2; pass++) {
+      await expect(one.archive.catchUp()).rejects.toMatchObject({ code: 'BLOBS_UNAVAILABLE' });
+      expect(one.archive.mirrorStatus).toMatchObject({ state: 'unavailable', code: 'BLOBS_UNAVAILABLE' });
+      expect(() => one.archive.requireContent()).toThrow();
+    }
+    await rm(place);
+    await one.archive.catchUp();
+    expect(one.archive.mirrorStatus).toMatchObject({ state: 'ready' });
+    expect(() => one.archive.requireContent()).not.toThrow();
+    const { id } = await one.issue();
+    await one.archive.catchUp();
+    expect(await one.archive.reading.row(ADMIN, toHex(id))).toMatchObject({ content: 'kept' });
+    const files = await readdir(place, { recursive: true, withFileTypes: true });
+    expect(files.filter((file) => file.isFile())).toHaveLength(1);
+  });
+});
 
 describe('blobs in an object store', () => {
   test('are written once, read back, and removed; a store that refuses is named', async () => {

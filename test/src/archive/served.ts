@@ -6,7 +6,7 @@ import { createServiceLog } from '../../../src/http/logging.ts';
 import { createService, type Service } from '../../../src/http/service.ts';
 import { FakeEngine } from '../../support/fakeEngine.ts';
 import { apiKey, makeFolder, testConfig } from '../../support/service.ts';
-import { makeKeyring, NOW } from '../../support/world.ts';
+import { NOW } from '../../support/world.ts';
 import { startInstance, type InstanceOptions, type TestInstance } from './instance.ts';
 
 export const ALICE = apiKey('alice');
@@ -35,7 +35,7 @@ export async function begin(options: Partial<InstanceOptions> = {}, withArchive 
   const sql = await openEmbedded(`${folder}/archive.db`);
   closing.push(() => sql.close());
   const one = await startInstance({ folder, sql, ...options });
-  const keyring = await makeKeyring();
+  const { keyring } = one;
   const service: Service = createService({
     config: testConfig({
       keys: {

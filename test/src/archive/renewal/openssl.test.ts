@@ -9,7 +9,7 @@ import { verifyRenewals } from '../../../../attestation/archive/verifyRenewals.t
 import { nodeCrypto } from '../../../../attestation/crypto/node.ts';
 import { parsePemChain } from '../../../../attestation/x509/certificate.ts';
 import { spkiSha256 } from '../../../../attestation/x509/chain.ts';
-import { openRenewals } from '../../../../src/archive/renewal/folder.ts';
+import { openRenewals } from '../../../../src/export/renewals.ts';
 import { openInstances } from '../../../../src/archive/renewal/instances.ts';
 import { renewArchive } from '../../../../src/archive/renewal/renew.ts';
 

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { verifyRenewals } from '../../../../attestation/archive/verifyRenewals.ts';
 import { nodeCrypto } from '../../../../attestation/crypto/node.ts';
 import { encodeTimestampRequest } from '../../../../attestation/time/timestampExchange.ts';
-import { openRenewals, renewalsFolder } from '../../../../src/archive/renewal/folder.ts';
+import { openRenewals, renewalsFolder } from '../../../../src/export/renewals.ts';
 import { openInstances } from '../../../../src/archive/renewal/instances.ts';
 import { renewArchive, type RenewOptions } from '../../../../src/archive/renewal/renew.ts';
 import { holdLock } from '../../../../src/log/lock.ts';
