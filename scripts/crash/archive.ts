@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConfigOverrides } from '../../src/config/load.ts';
 import { checkArchive } from './archiveCheck.ts';
-import { type Acknowledged, ArchivedService } from './archivedService.ts';
+import { type Acknowledged, ArchivedService, type Readiness } from './archivedService.ts';
 import { type ArchiveOutage, fullDiskOutage, objectStoreOutages, postgresOutages } from './archiveOutages.ts';
 import { killMoments } from './crash.ts';
 import { canMount, mountSmall, unmount } from './fullDisk.ts';
@@ -192,13 +192,8 @@ async function live(service: ArchivedService, { outage, killed, content, ms }: L
   if (killed === 'meanwhile') return;
   await outage.end();
   if (killed === 'caught up') {
-    const isReady = ({
-      status,
-      archive: { state },
-    }: {
-      status: string;
-      archive: { state: string };
-    }): boolean => status === 'ready' && state === 'ready';
+    const isReady = ({ status, archive }: Readiness): boolean =>
+      status === 'ready' && archive.state === 'ready';
     await service.until('catch up', isReady, CAUGHT_UP_LIMIT_MS);
     await service.answers(MORE, NAMED_LIMIT_MS);
   }

@@ -47,8 +47,7 @@ function skipOf(id: AuditCheckId, parts: Conclusions): readonly [AuditCheckCode,
       return ['COVERED_BY_EPOCH_ROOT', `${stand}; ${LEFT_OUT[id]}`];
     }
   }
-  if (id === 'archive.renewals' && !parts.renewals)
-    return ['NOT_REQUIRED', 'the archive was never renewed'];
+  if (id === 'archive.renewals' && !parts.renewals) return ['NOT_REQUIRED', 'the archive was never renewed'];
   if (id === 'time.anchors') {
     if (policy.witnesses === 'none' && reports.every(({ anchors }) => anchors.length === 0)) {
       return ['NO_TRUSTED_TIME', 'no outsider whom the policy trusts saw the logs'];

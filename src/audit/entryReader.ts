@@ -1,5 +1,6 @@
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
+import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
 import { announcedSubject } from '../../attestation/receipt/entryKind.ts';
 import { parseRecord, type LogRecord, type Predecessor } from '../../attestation/receipt/record.ts';
 import type { DocumentMark, EvidenceLine } from './evidenceLine.ts';
@@ -45,8 +46,14 @@ export class EntryReader {
     if (!entry) return;
     const { announced } = progress;
     if (announced?.index === entry.index - 1 && announced.subject === entry.subject) progress.statements++;
-    // The bundle before the span is not there, and what is outside the span is not judged.
-    else if (!this.#judged || entry.index >= this.#judged.from) findings.add(entry.finding);
+    else if (!this.#isCutOff(entry, progress)) findings.add(entry.finding);
+  }
+
+  /** Whether an export of a range rightly lacks the bundle whose last entry could announce it. */
+  #isCutOff({ index }: ForeignEntry, { missing }: EntryProgress): boolean {
+    const isBeforeSpan = this.#judged !== undefined && index < this.#judged.from;
+    const gap = missing.at(-1);
+    return isBeforeSpan && gap !== undefined && gap.to * TILE_WIDTH === index;
   }
 
   #cite(run: CitationRun, progress: EntryProgress, findings: FindingList): void {

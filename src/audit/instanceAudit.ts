@@ -90,7 +90,19 @@ function reportOf(
   head: VerifiedHead | undefined,
 ): Omit<InstanceReport, 'documents' | 'anchors' | 'coveredSize' | 'findings'> {
   const { instance, origin, created } = listed.files;
-  const { acts, entries, hours, missing, models, outcomes, receipts, rootAt, signatures, statements, watched } = progress;
+  const {
+    acts,
+    entries,
+    hours,
+    missing,
+    models,
+    outcomes,
+    receipts,
+    rootAt,
+    signatures,
+    statements,
+    watched,
+  } = progress;
   return {
     instance,
     origin,

@@ -52,7 +52,8 @@ async function openLog(service: ServiceReader, instance: string, created: number
       yield* bundlePaths(size);
       yield* listDocuments(service, prefix, size);
       const anchors = await service.optionalJson(`${prefix}/anchors`, sizesSchema);
-      for (const anchored of anchors?.sizes.filter((seen) => seen <= size) ?? []) yield `anchors/${anchored}.cbor`;
+      for (const anchored of anchors?.sizes.filter((seen) => seen <= size) ?? [])
+        yield `anchors/${anchored}.cbor`;
     },
     read: async (path) => (path === 'checkpoint' ? checkpoint?.slice() : service.bytes(`${prefix}/${path}`)),
   };
@@ -69,11 +70,7 @@ function* bundlePaths(size: number): Generator<string> {
  * Documents are numbered without a gap: the first that is not there ends the line, or one over a larger log, which was
  * made after the checkpoint was read. What entries below `size` cite was there before them.
  */
-async function* listDocuments(
-  service: ServiceReader,
-  prefix: string,
-  size: number,
-): AsyncGenerator<string> {
+async function* listDocuments(service: ServiceReader, prefix: string, size: number): AsyncGenerator<string> {
   for (let seq = 0; ; seq++) {
     const path = `evidence/${seq}.cbor`;
     const document = await service.bytes(`${prefix}/${path}`);

@@ -46,7 +46,8 @@ function printRenewals(terminal: Terminal, report: RenewalReport | undefined): v
     for (const line of wrap(printable(text), terminal.columns - 4)) terminal.line(`    ${line}`);
   }
   for (const { changed, matched, missing, name, since, uncovered } of report.segments) {
-    const when = since === undefined ? 'of no shown time' : `as they are since ${new Date(since).toISOString()}`;
+    const when =
+      since === undefined ? 'of no shown time' : `as they are since ${new Date(since).toISOString()}`;
     const text = `${name}: ${matched} files ${when}, ${changed} changed, ${missing} not here, ${uncovered} not renewed`;
     for (const line of wrap(printable(text), terminal.columns - 4)) terminal.line(`    ${line}`);
   }

@@ -28,14 +28,16 @@ export function openRenewals(data: string): RenewalFiles {
 }
 
 /** Renewals among the files of no instance. */
-export function renewalsOf({ paths, read }: SharedFiles): RenewalFiles {
+export function renewalsOf(shared: SharedFiles): RenewalFiles {
   const prefix = `${RENEWALS}/`;
   return {
     names: async () => {
       const names: string[] = [];
-      for await (const path of paths()) if (path.startsWith(prefix)) names.push(path.slice(prefix.length));
+      for await (const path of shared.paths()) {
+        if (path.startsWith(prefix)) names.push(path.slice(prefix.length));
+      }
       return names;
     },
-    read: (name) => read(prefix + name),
+    read: (name) => shared.read(prefix + name),
   };
 }

@@ -65,8 +65,7 @@ function readHeader(block: Uint8Array): { readonly name: string; readonly size: 
   if (header.nullBlock) return undefined;
   const { path = '', size = -1 } = header;
   if (!header.cksumValid || header.type !== 'File') throw malformed('a header is damaged or of no file');
-  if (path !== MANIFEST && !isMember(path))
-    throw malformed(`${path.slice(0, 80)} has no place in an export`);
+  if (path !== MANIFEST && !isMember(path)) throw malformed(`${path.slice(0, 80)} has no place in an export`);
   if (!(size >= 0 && size <= MAX_MEMBER_BYTES)) throw malformed(`${path} has ${size} bytes`);
   return { name: path, size };
 }

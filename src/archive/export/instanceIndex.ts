@@ -103,7 +103,8 @@ export async function issuedAt(
   if (end === undefined) return undefined;
   const entry = bytes.subarray(start + 2, end);
   // A statement of others states no time of this log: the record right before it does.
-  if (entryKindOf(entry) === 'foreign') return index === 0 ? undefined : issuedAt({ bundles, files }, index - 1);
+  if (entryKindOf(entry) === 'foreign')
+    return index === 0 ? undefined : issuedAt({ bundles, files }, index - 1);
   const seconds = skimmer.read(entry) ? skimmer.issuedAt : parseRecord(entry).record.issuedAt;
   return seconds * 1000;
 }

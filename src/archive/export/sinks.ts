@@ -64,7 +64,9 @@ export async function createFolderSink(folder: string): Promise<ExportSink> {
     async finish(names) {
       for (const top of [INSTANCES, ...SHARED_FOLDERS]) {
         const below = await readdir(join(folder, top), { recursive: true }).catch(() => []);
-        const stale = below.map((path) => `${top}/${path}`).filter((name) => isMember(name) && !names.has(name));
+        const stale = below
+          .map((path) => `${top}/${path}`)
+          .filter((name) => isMember(name) && !names.has(name));
         for (const name of stale) await rm(join(folder, name));
       }
     },

@@ -31,8 +31,8 @@ export function renewalSection({ renewals: report }: AuditReport): Markup | unde
   return html`<section>
     <h2>Renewals</h2>
     <p>
-      The files were hashed again and timestamped later, so that their age is shown even where hashes and keys of
-      their day are broken.
+      The files were hashed again and timestamped later, so that their age is shown even where hashes and keys
+      of their day are broken.
     </p>
     ${table(['Renewal', 'Kind', 'Hash', 'Time', 'By', 'Can be relied on'], renewals)}
     ${table(['Files of', 'As they are since', 'Same', 'Changed', 'Not here', 'Not renewed'], segments)}
@@ -40,5 +40,7 @@ export function renewalSection({ renewals: report }: AuditReport): Markup | unde
 }
 
 function timeText(time: number | undefined): string {
-  return time === undefined ? 'none shown' : `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+  return time === undefined
+    ? 'none shown'
+    : `${new Date(time).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }

@@ -197,7 +197,8 @@ describeStores('content and its end', (open) => {
     const one = await begin({ retention: { receiptsMaxDays: 30 }, keepsContent: false });
     const drafts: ReceiptDraft[] = [];
     for (let i = 0; i < 1100; i++) {
-      if (i === 800) await one.vouching.recordAct({ ...AUTHORITY, act: 'admin', subject: new Uint8Array(32), count: 1 });
+      if (i === 800)
+        await one.vouching.recordAct({ ...AUTHORITY, act: 'admin', subject: new Uint8Array(32), count: 1 });
       drafts.push(await one.issue({ tenant: i === 600 ? 'held' : 'a' }));
     }
     await one.archive.catchUp();

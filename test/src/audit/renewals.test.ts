@@ -108,7 +108,9 @@ test('renewals go with an export and are verified over its files', async () => {
   const segment = report.renewals?.segments.find(({ name }) => name === instance!.instance);
   expect(segment).toMatchObject({ changed: 0, missing: 0, uncovered: 0 });
   expect(segment!.since).toBeGreaterThanOrEqual(LATER);
-  expect(htmlReport(report)).toContain(new Date(segment!.since!).toISOString().slice(0, 16).replace('T', ' '));
+  expect(htmlReport(report)).toContain(
+    new Date(segment!.since!).toISOString().slice(0, 16).replace('T', ' '),
+  );
 });
 
 test('an import has them, and an archive without them is said to have none', async () => {

@@ -53,7 +53,7 @@ async function ask({ url }: RunningService, receipts: number): Promise<void> {
 async function between(url: string, alter: (path: string, body: Buffer) => void): Promise<string> {
   const server = createServer((request, response) => {
     const { authorization = '' } = request.headers;
-    void fetch(url + request.url, { headers: { authorization } }).then(async (answer) => {
+    void fetch(`${url}${request.url ?? ''}`, { headers: { authorization } }).then(async (answer) => {
       const body = Buffer.from(await answer.arrayBuffer());
       if (answer.ok) alter(request.url!, body);
       response.writeHead(answer.status).end(body);

@@ -10,7 +10,7 @@ import { openDataFolder } from '../../../src/export/dataFolder.ts';
 import { ExportError } from '../../../src/export/errors.ts';
 import { encodeManifest, parseManifest } from '../../../src/export/manifest.ts';
 import { openArchive, openExportAt } from '../../../src/export/open.ts';
-import { isInstancePath } from '../../../src/export/paths.ts';
+import { isInstancePath, isMember } from '../../../src/export/paths.ts';
 import { mintLog } from '../../support/mintedLog.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../support/runs.ts';
 import { makeFolder } from '../../support/service.ts';
@@ -170,6 +170,33 @@ describe('a tar file that anyone may have written', () => {
       code: 'EXPORT_UNREADABLE',
     });
     await expect(openArchive(await makeFolder())).rejects.toMatchObject({ code: 'EXPORT_INCOMPLETE' });
+  });
+});
+
+describe('names of files that are of no instance', () => {
+  const digest = 'a'.repeat(64);
+
+  test.each([`policies/${digest}.json`, 'renewals/0.cbor', 'renewals/3.renewals.list', 'renewals/3.15.tsr'])(
+    '%s has a place in an export',
+    (name) => {
+      expect(isMember(name)).toBe(true);
+    },
+  );
+
+  test.each([
+    'policies/x.json',
+    `policies/${digest}.cbor`,
+    `policies/../${digest}.json`,
+    'renewals/',
+    'renewals/lock',
+    'renewals/00.cbor',
+    'renewals/0.16.tsr',
+    'renewals/0.cbor.tmp',
+    'renewals/../manifest.json',
+    'renewals/x/0.cbor',
+    '/renewals/0.cbor',
+  ])('%s has none', (name) => {
+    expect(isMember(name)).toBe(false);
   });
 });
 
