@@ -14,6 +14,9 @@ const RESULTS = join(CACHE, 'vouchsafe-jest.json');
 /** Arguments of jest that say themselves how many workers there are. */
 const WORKERS = /^(?:-w|--maxWorkers|-i$|--runInBand$)/;
 
+/** A worker keeps the modules of every file that it ran: beyond this it spends its time on collecting garbage. */
+const FRESH_WORKERS = '--workerIdleMemoryLimit=1GB';
+
 const TYPES = { title: 'Types of tests and scripts', run: ['typescript/bin/tsc', '-p', 'test'] };
 const STYLE = [
   {
@@ -73,7 +76,7 @@ function runNode(args) {
 
 async function runJest(args) {
   rmSync(RESULTS, { force: true });
-  const workers = args.some((argument) => WORKERS.test(argument)) ? [] : ['--maxWorkers=2'];
+  const workers = args.some((argument) => WORKERS.test(argument)) ? [] : ['--maxWorkers=2', FRESH_WORKERS];
   const jest = ['jest/bin/jest.js', '--json', `--outputFile=${RESULTS}`, ...workers, ...args];
   // Jest runs ES modules through an experimental interface of Node; the warning about it says nothing new.
   const code = await runStep('Tests', jest, [
