@@ -1,8 +1,10 @@
-import { type IncomingMessage, request as connect, type ServerResponse } from 'node:http';
+import { Agent, type IncomingMessage, request as connect, type ServerResponse } from 'node:http';
 import { errorBody } from '../http/dialect.ts';
 import { failureHead } from '../http/endpoint.ts';
 import { ServiceError } from '../http/errors.ts';
 
+/** Idle connections end before the signing process ends them (ms). */
+const IDLE_MS = 30_000;
 /** Headers of one connection (RFC 9110 section 7.6.1). */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'transfer-encoding'];
 
@@ -11,12 +13,15 @@ const HOP_BY_HOP = ['connection', 'keep-alive', 'transfer-encoding'];
  * is no inference. Bounds and refusals are its own.
  */
 export function passTo(socket: string): (request: IncomingMessage, response: ServerResponse) => void {
+  // Connections that stay: one that closes after an early refusal would lose it while the body is still on its way.
+  const agent = new Agent({ keepAlive: true, timeout: IDLE_MS });
   return (request, response) => {
     const upstream = connect({
+      agent,
       socketPath: socket,
       method: request.method,
       path: request.url,
-      headers: { ...request.headers, connection: 'close' },
+      headers: { ...request.headers, connection: 'keep-alive' },
     });
     upstream.on('response', (answer) => {
       for (const [name, value] of Object.entries(answer.headers)) {
