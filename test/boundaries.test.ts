@@ -39,6 +39,8 @@ const INSIDE = [
 const OUTSIDE = ['client', 'cli', 'audit', 'page', 'gateway'];
 /** Rooms of neither side: they use attestation alone, and both sides may use them. */
 const SHARED = ['collateral', 'export'];
+/** What an error of any room is: it imports nothing. */
+const ERRORS = 'src/errors';
 /** Commands of operators: they may use the rooms inside. Every other file of `cli` is a relying party's. */
 const OPERATOR_COMMAND =
   /^src\/cli\/(?:serve|doctor|models|archive|image|config|key|replay|cuda|witness)[^/]*\.ts$/;
@@ -233,7 +235,7 @@ describe('enclave and service', () => {
   test('rooms inside use attestation and each other', () => {
     const rooms = INSIDE.map((room) => `src/${room}`);
     const shared = SHARED.map((room) => `src/${room}`);
-    const allowed: Rule = (target) => isBelow(target, 'attestation', ...rooms, ...shared);
+    const allowed: Rule = (target) => isBelow(target, 'attestation', ERRORS, ...rooms, ...shared);
     expect(offences(sourcesBelow(...rooms), allowed)).toEqual([]);
   });
 
@@ -246,13 +248,19 @@ describe('enclave and service', () => {
   });
 
   test.each(SHARED)('src/%s uses attestation alone', (room) => {
-    const allowed: Rule = (target) => isBelow(target, 'attestation', `src/${room}`);
+    const allowed: Rule = (target) => isBelow(target, 'attestation', ERRORS, `src/${room}`);
     expect(offences(sourcesBelow(`src/${room}`), allowed)).toEqual([]);
+  });
+
+  test('errors import nothing', () => {
+    expect(offences(sourcesBelow(ERRORS), (target) => isBelow(target, ERRORS))).toEqual([]);
   });
 
   test('every file of src stands in a known room', () => {
     const rooms = [...INSIDE, ...OUTSIDE, ...SHARED].map((room) => `src/${room}`);
-    const strays = sourcesBelow('src').filter(({ path }) => path !== MAIN && !isBelow(path, ...rooms));
+    const strays = sourcesBelow('src').filter(
+      ({ path }) => path !== MAIN && !isBelow(path, ERRORS, ...rooms),
+    );
     expect(strays.map(({ path }) => path)).toEqual([]);
   });
 });
@@ -269,7 +277,7 @@ describe('relying parties', () => {
   });
 
   test('audits use attestation and what an export is', () => {
-    const allowed: Rule = (target) => isBelow(target, 'attestation', 'src/audit', 'src/export');
+    const allowed: Rule = (target) => isBelow(target, 'attestation', ERRORS, 'src/audit', 'src/export');
     expect(offences(sourcesBelow('src/audit'), allowed)).toEqual([]);
   });
 
@@ -281,6 +289,7 @@ describe('relying parties', () => {
       isBelow(
         target,
         'attestation',
+        ERRORS,
         'src/client',
         'src/audit',
         'src/cli',

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { hasSystemCode } from '../../src/log/errors.ts';
+import { hasSystemCode } from '../../src/errors/systemCode.ts';
 import { crashOnce, killMoments, onDisk } from './crash.ts';
 
 /** Bytes: above what the writers of one run leave. */

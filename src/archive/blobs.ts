@@ -3,7 +3,7 @@ import { open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import type { ObjectStore } from '../objectStore/objectStore.ts';
-import { hasSystemCode } from '../log/errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 import { makeFolder, syncFolder } from '../log/files.ts';
 import { ArchiveError } from './errors.ts';
 

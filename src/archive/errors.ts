@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which the archive refuses, with what a person can do about it. The codes are stable. */
 export const ARCHIVE_ERRORS = {
   OFF: 'The archive is off. Set archive.enabled to keep receipts beyond this instance.',
@@ -26,17 +28,8 @@ export const ARCHIVE_ERRORS = {
 
 export type ArchiveErrorCode = keyof typeof ARCHIVE_ERRORS;
 
-export class ArchiveError extends Error {
-  readonly code: ArchiveErrorCode;
-
+export class ArchiveError extends CodedError<ArchiveErrorCode> {
   constructor(code: ArchiveErrorCode, detail: string, cause?: unknown) {
-    super(detail, cause === undefined ? undefined : { cause });
-    this.name = 'ArchiveError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return ARCHIVE_ERRORS[this.code];
+    super(ARCHIVE_ERRORS, code, detail, { cause });
   }
 }

@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which an audit cannot be made, with what a person can do about it. What it finds is no error. */
 export const AUDIT_ERRORS = {
   AUDIT_UNREACHABLE: 'The service cannot be reached or does not answer as a log does. Check address and key.',
@@ -13,17 +15,8 @@ export const AUDIT_ERRORS = {
 
 export type AuditErrorCode = keyof typeof AUDIT_ERRORS;
 
-export class AuditError extends Error {
-  readonly code: AuditErrorCode;
-
+export class AuditError extends CodedError<AuditErrorCode> {
   constructor(code: AuditErrorCode, detail: string, cause?: unknown) {
-    super(detail, cause === undefined ? undefined : { cause });
-    this.name = 'AuditError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return AUDIT_ERRORS[this.code];
+    super(AUDIT_ERRORS, code, detail, { cause });
   }
 }

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import * as z from 'zod';
-import { hasSystemCode } from '../export/errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 import { AuditError } from './errors.ts';
 import type { Finding, AuditFindingCode } from './findings.ts';
 import type { EntryProgress } from './progress.ts';

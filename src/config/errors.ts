@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which a configuration is refused, with what a person can do about it. The codes are stable. */
 export const CONFIG_ERRORS = {
   CONFIG_UNREADABLE: 'The configuration file cannot be read. Check the path and its permissions.',
@@ -12,17 +14,8 @@ export const CONFIG_ERRORS = {
 
 export type ConfigErrorCode = keyof typeof CONFIG_ERRORS;
 
-export class ConfigError extends Error {
-  readonly code: ConfigErrorCode;
-
+export class ConfigError extends CodedError<ConfigErrorCode> {
   constructor(code: ConfigErrorCode, message: string) {
-    super(message);
-    this.name = 'ConfigError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return CONFIG_ERRORS[this.code];
+    super(CONFIG_ERRORS, code, message);
   }
 }

@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleEnds, parseTilePath, TILE_WIDTH, tilePath } from '../../attestation/log/tiles.ts';
-import { ExportError, hasSystemCode } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
+import { ExportError } from './errors.ts';
 import { readNow } from './files.ts';
 import { byCodeUnits, INSTANCES, isInstancePath } from './paths.ts';
 import { openSharedFolder } from './sharedFiles.ts';

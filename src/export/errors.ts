@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which an export cannot be written or read, with what a person can do about it. Stable codes. */
 export const EXPORT_ERRORS = {
   EXPORT_UNREADABLE: 'The file or folder cannot be read. Name what `vouchsafe archive export` wrote.',
@@ -12,22 +14,8 @@ export const EXPORT_ERRORS = {
 
 export type ExportErrorCode = keyof typeof EXPORT_ERRORS;
 
-export class ExportError extends Error {
-  readonly code: ExportErrorCode;
-
+export class ExportError extends CodedError<ExportErrorCode> {
   constructor(code: ExportErrorCode, detail: string, cause?: unknown) {
-    super(detail, cause === undefined ? undefined : { cause });
-    this.name = 'ExportError';
-    this.code = code;
+    super(EXPORT_ERRORS, code, detail, { cause });
   }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return EXPORT_ERRORS[this.code];
-  }
-}
-
-/** True for an error of the operating system with this code, such as `ENOENT`. */
-export function hasSystemCode(error: unknown, code: string): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

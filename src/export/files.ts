@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { hasSystemCode } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 
 /**
  * Content of a file; undefined where there is none. At once: of the many small files of a log most lie in memory, and

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RENEWALS } from '../../attestation/archive/renewal.ts';
 import { parseRenewalName, type RenewalFiles } from '../../attestation/archive/renewalFiles.ts';
-import { hasSystemCode } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 import { readNow } from './files.ts';
 import type { SharedFiles } from './source.ts';
 

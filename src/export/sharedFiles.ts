@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hasSystemCode } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 import { readNow } from './files.ts';
 import { byCodeUnits, isSharedPath, SHARED_FOLDERS } from './paths.ts';
 import type { SharedFiles } from './source.ts';

@@ -1,7 +1,8 @@
 import { constants, statSync } from 'node:fs';
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { hasSystemCode, LogError } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
+import { LogError } from './errors.ts';
 import { makeFolder, syncFolder } from './files.ts';
 import { bundlePath, FILE } from './layout.ts';
 import type { Journal } from './storage.ts';

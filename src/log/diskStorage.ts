@@ -1,7 +1,8 @@
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { utf8 } from '../../attestation/bytes/bytes.ts';
-import { hasSystemCode, LogError } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
+import { LogError } from './errors.ts';
 import { makeFolder, readIfPresent, syncFolder, writeInFolder, writeWhole } from './files.ts';
 import { DiskJournal, openJournalFile, type OpenJournalFile } from './diskJournal.ts';
 import { bundlePath, EVIDENCE_FOLDER, FILE } from './layout.ts';

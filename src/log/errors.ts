@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which a log refuses, with what a person can do about it. The codes are stable. */
 export const LOG_ERRORS = {
   LOG_UNAVAILABLE:
@@ -17,26 +19,12 @@ export const LOG_ERRORS = {
 
 export type LogErrorCode = keyof typeof LOG_ERRORS;
 
-export class LogError extends Error {
-  readonly code: LogErrorCode;
-
+export class LogError extends CodedError<LogErrorCode> {
   constructor(code: LogErrorCode, detail: string, cause?: unknown) {
-    super(detail, cause === undefined ? undefined : { cause });
-    this.name = 'LogError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return LOG_ERRORS[this.code];
+    super(LOG_ERRORS, code, detail, { cause });
   }
 }
 
 export function isLogError(error: unknown, code: LogErrorCode): error is LogError {
   return error instanceof LogError && error.code === code;
-}
-
-/** True for an error of the operating system with this code, such as `ENOENT`. */
-export function hasSystemCode(error: unknown, code: string): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

@@ -1,6 +1,6 @@
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { hasSystemCode } from './errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 
 /** Makes the names in a folder durable: a new or renamed file survives a power cut only after this. */
 export async function syncFolder(path: string): Promise<void> {

@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which an object store refuses, with what a person can do about it. The codes are stable. */
 export const OBJECT_STORE_ERRORS = {
   OBJECT_STORE_UNAVAILABLE:
@@ -14,18 +16,9 @@ export const OBJECT_STORE_ERRORS = {
 
 export type ObjectStoreErrorCode = keyof typeof OBJECT_STORE_ERRORS;
 
-export class ObjectStoreError extends Error {
-  readonly code: ObjectStoreErrorCode;
-
+export class ObjectStoreError extends CodedError<ObjectStoreErrorCode> {
   constructor(code: ObjectStoreErrorCode, detail: string, cause?: unknown) {
-    super(detail, cause === undefined ? undefined : { cause });
-    this.name = 'ObjectStoreError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return OBJECT_STORE_ERRORS[this.code];
+    super(OBJECT_STORE_ERRORS, code, detail, { cause });
   }
 }
 

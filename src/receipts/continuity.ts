@@ -1,3 +1,4 @@
+import { CodedError } from '../errors/codedError.ts';
 import type { CpuFacts, DeviceFacts, Facts, HardwareFacts } from './hardwareFacts.ts';
 
 /** What may not happen to the hardware while an instance lives, with what a person can do about it. Stable codes. */
@@ -18,18 +19,9 @@ export const DISCONTINUITIES = {
 export type DiscontinuityCode = keyof typeof DISCONTINUITIES;
 
 /** The hardware is not what it was: nothing more is signed by this instance. */
-export class Discontinuity extends Error {
-  readonly code: DiscontinuityCode;
-
+export class Discontinuity extends CodedError<DiscontinuityCode> {
   constructor(code: DiscontinuityCode, detail: string) {
-    super(detail);
-    this.name = 'Discontinuity';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return DISCONTINUITIES[this.code];
+    super(DISCONTINUITIES, code, detail);
   }
 }
 

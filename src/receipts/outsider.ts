@@ -1,3 +1,4 @@
+import { CodedError } from '../errors/codedError.ts';
 import { readBody } from '../collateral/body.ts';
 import { CollateralError } from '../collateral/errors.ts';
 import type { NoteSignature } from '../../attestation/log/note.ts';
@@ -43,18 +44,9 @@ export const OUTSIDER_ERRORS = {
 
 export type OutsiderErrorCode = keyof typeof OUTSIDER_ERRORS;
 
-export class OutsiderError extends Error {
-  readonly code: OutsiderErrorCode;
-
+export class OutsiderError extends CodedError<OutsiderErrorCode> {
   constructor(code: OutsiderErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'OutsiderError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return OUTSIDER_ERRORS[this.code];
+    super(OUTSIDER_ERRORS, code, message, options);
   }
 }
 

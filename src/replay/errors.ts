@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Every reason for which an answer cannot be made again, with what a person can do about it. The codes are stable. */
 export const REPLAY_ERRORS = {
   CONTENT_MISSING:
@@ -14,16 +16,8 @@ export const REPLAY_ERRORS = {
 export type ReplayErrorCode = keyof typeof REPLAY_ERRORS;
 
 /** An answer that cannot be made again: nothing is said of it. */
-export class ReplayError extends Error {
-  readonly code: ReplayErrorCode;
-
+export class ReplayError extends CodedError<ReplayErrorCode> {
   constructor(code: ReplayErrorCode, message: string) {
-    super(message);
-    this.name = 'ReplayError';
-    this.code = code;
-  }
-
-  get advice(): string {
-    return REPLAY_ERRORS[this.code];
+    super(REPLAY_ERRORS, code, message);
   }
 }

@@ -1,3 +1,5 @@
+import { CodedError } from '../errors/codedError.ts';
+
 /** Why a witness does not start or go on, with what a person can do about it. The codes are stable. */
 export const WITNESS_ERRORS = {
   NAME_INVALID: 'A witness has a name without spaces and `+`, such as witness.example.org/w1.',
@@ -13,17 +15,8 @@ export const WITNESS_ERRORS = {
 
 export type WitnessErrorCode = keyof typeof WITNESS_ERRORS;
 
-export class WitnessError extends Error {
-  readonly code: WitnessErrorCode;
-
+export class WitnessError extends CodedError<WitnessErrorCode> {
   constructor(code: WitnessErrorCode, detail: string, options?: ErrorOptions) {
-    super(detail, options);
-    this.name = 'WitnessError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return WITNESS_ERRORS[this.code];
+    super(WITNESS_ERRORS, code, detail, options);
   }
 }

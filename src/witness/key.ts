@@ -7,7 +7,7 @@ import { sha256With } from '../../attestation/crypto/provider.ts';
 import { cosignedBytes } from '../../attestation/log/cosignature.ts';
 import { isKeyName, type NoteSignature } from '../../attestation/log/note.ts';
 import { ed25519OfSpki, KEY_TYPE, makeVkey, type Vkey } from '../../attestation/log/vkey.ts';
-import { hasSystemCode } from '../log/errors.ts';
+import { hasSystemCode } from '../errors/systemCode.ts';
 import { makeFolder, syncFolder } from '../log/files.ts';
 import { WitnessError } from './errors.ts';
 

@@ -1,3 +1,5 @@
+import { CodedError } from '../../errors/codedError.ts';
+
 /** Every reason for which an archive is not renewed, with what a person can do about it. The codes are stable. */
 export const RENEWAL_ERRORS = {
   RENEWAL_BUSY: 'Another process renews this archive. Wait until it is done.',
@@ -13,17 +15,8 @@ export const RENEWAL_ERRORS = {
 
 export type RenewalErrorCode = keyof typeof RENEWAL_ERRORS;
 
-export class RenewalError extends Error {
-  readonly code: RenewalErrorCode;
-
+export class RenewalError extends CodedError<RenewalErrorCode> {
   constructor(code: RenewalErrorCode, detail: string, cause?: unknown) {
-    super(detail, cause === undefined ? undefined : { cause });
-    this.name = 'RenewalError';
-    this.code = code;
-  }
-
-  /** What a person can do about it. */
-  get advice(): string {
-    return RENEWAL_ERRORS[this.code];
+    super(RENEWAL_ERRORS, code, detail, { cause });
   }
 }

@@ -1,3 +1,5 @@
+import { CodedError } from '../../errors/codedError.ts';
+
 /** Every reason for which the CUDA provider is not installed, with what a person can do about it. The codes are stable. */
 export const CUDA_ERRORS = {
   PLATFORM_UNSUPPORTED: 'The CUDA provider runs on Linux x64. Elsewhere choose the provider cpu.',
@@ -14,16 +16,8 @@ export const CUDA_ERRORS = {
 
 export type CudaErrorCode = keyof typeof CUDA_ERRORS;
 
-export class CudaError extends Error {
-  readonly code: CudaErrorCode;
-
+export class CudaError extends CodedError<CudaErrorCode> {
   constructor(code: CudaErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'CudaError';
-    this.code = code;
-  }
-
-  get advice(): string {
-    return CUDA_ERRORS[this.code];
+    super(CUDA_ERRORS, code, message, options);
   }
 }
