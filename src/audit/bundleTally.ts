@@ -115,7 +115,6 @@ export class BundleTally {
     this.#flushHour(0);
     this.#flushHeader(undefined);
     return {
-      kind: 'bundle',
       first,
       runs: this.#runs,
       records: this.#records,

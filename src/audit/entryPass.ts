@@ -8,10 +8,13 @@ import type { EntryReader } from './entryReader.ts';
 import type { FindingList } from './findings.ts';
 import { readBundle, readTile, readTileBytes, type ListedInstance } from './instanceFiles.ts';
 import { addCounts, addMissing, type EntryProgress } from './progress.ts';
-import type { BundleFacts } from './tasks.ts';
+import type { BundleFacts, BundleTask } from './tasks.ts';
 import type { Workers } from './workers.ts';
 
 const sha256 = sha256With(nodeCrypto);
+
+/** Bundles of one task: 16 of them have some 4 MB. */
+const TOGETHER = 16;
 
 export interface EntryPass {
   readonly listed: ListedInstance;
@@ -66,44 +69,59 @@ export async function passEntries(pass: EntryPass): Promise<void> {
   const { progress, size, workers } = pass;
   const total = Math.ceil(size / TILE_WIDTH);
   const tree = new BundleTree({ bundles: progress.bundles, roots: progress.roots });
-  const ahead: Promise<Loaded>[] = [];
+  const ahead: Promise<readonly Loaded[]>[] = [];
   let next = progress.bundles;
-  while (progress.bundles < total) {
+  let goesOn = true;
+  while (goesOn && progress.bundles < total) {
     while (next < total && ahead.length < workers.width) {
-      const loading = load(pass, next++);
+      const end = Math.min(next + TOGETHER, total);
+      const loading = load(pass, next, end);
       // Its failure is met when its turn comes.
       loading.catch(() => undefined);
       ahead.push(loading);
+      next = end;
     }
-    const loaded = await ahead.shift();
-    if (!loaded) break;
-    const goesOn = await take(pass, tree, loaded);
-    progress.bundles++;
-    progress.roots = tree.state.roots;
-    await pass.onBundle(loaded.bytes);
-    if (!goesOn) break;
+    const group = await ahead.shift();
+    if (!group) break;
+    for (const loaded of group) {
+      goesOn = await take(pass, tree, loaded);
+      progress.bundles++;
+      progress.roots = tree.state.roots;
+      await pass.onBundle(loaded.bytes);
+      if (!goesOn) break;
+    }
   }
   await Promise.allSettled(ahead);
 }
 
-async function load({ listed, sizes, verifyFrom, workers }: EntryPass, bundle: number): Promise<Loaded> {
+/** Bundles from `from` up to `to`, which is left out, in one task. */
+async function load(pass: EntryPass, from: number, to: number): Promise<readonly Loaded[]> {
+  const tasks: (BundleTask | undefined)[] = [];
+  for (let bundle = from; bundle < to; bundle++) tasks.push(await readTask(pass, bundle));
+  const sizes = tasks.map((task) => task?.bytes.length ?? 0);
+  const bundles = tasks.filter((task) => task !== undefined);
+  const result = await pass.workers.run({ kind: 'bundles', bundles });
+  if (result.kind !== 'bundles') throw new TypeError('a worker answered another task');
+  const facts = result.facts.values();
+  return tasks.map((task, i) => ({
+    bundle: from + i,
+    width: task?.width ?? 0,
+    bytes: sizes[i] ?? 0,
+    facts: task && facts.next().value,
+  }));
+}
+
+/** Undefined where the entries are not there. */
+async function readTask(
+  { listed, sizes, verifyFrom }: EntryPass,
+  bundle: number,
+): Promise<BundleTask | undefined> {
   const found = await readBundle(listed, bundle);
-  if (!found) return { bundle, width: 0, bytes: 0, facts: undefined };
+  if (!found) return undefined;
   const { bytes, width } = found;
-  const first = bundle * TILE_WIDTH;
   const tile = width === TILE_WIDTH ? await readTileBytes(listed, 0, bundle) : undefined;
-  const length = bytes.length;
-  const facts = await workers.run({
-    kind: 'bundle',
-    bytes,
-    first,
-    width,
-    verifyFrom,
-    partialRoots: sizes.inside(bundle, width),
-    tile,
-  });
-  if (facts.kind !== 'bundle') throw new TypeError('a worker answered another task');
-  return { bundle, width, bytes: length, facts };
+  const partialRoots = sizes.inside(bundle, width);
+  return { bytes, first: bundle * TILE_WIDTH, width, verifyFrom, partialRoots, tile };
 }
 
 /** False where the tree cannot be computed any further. */

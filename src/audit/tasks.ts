@@ -34,7 +34,6 @@ export interface InstanceSetup {
 
 /** One bundle of entries. Its bytes are handed over and not read again by the sender. */
 export interface BundleTask {
-  readonly kind: 'bundle';
   readonly bytes: Uint8Array;
   /** Index of its first entry. */
   readonly first: number;
@@ -47,6 +46,12 @@ export interface BundleTask {
   readonly tile: Uint8Array | undefined;
 }
 
+/** Bundles that follow each other: a message for each would cost a tenth of the audit. */
+export interface BundlesTask {
+  readonly kind: 'bundles';
+  readonly bundles: readonly BundleTask[];
+}
+
 export interface DocumentTask {
   readonly kind: 'document';
   readonly seq: number;
@@ -57,7 +62,7 @@ export interface DocumentTask {
   readonly now: number;
 }
 
-export type Task = InstanceSetup | BundleTask | DocumentTask;
+export type Task = InstanceSetup | BundlesTask | DocumentTask;
 
 /** Entries `from` to `to` - 1 that cite one document under one keyset; digests in hex. */
 export interface CitationRun {
@@ -82,7 +87,6 @@ export type Counted = readonly (readonly [name: string, count: number])[];
 
 /** What one bundle came to. */
 export interface BundleFacts {
-  readonly kind: 'bundle';
   readonly first: number;
   /** Root over its entries; undefined where they cannot be told apart. */
   readonly root: Uint8Array | undefined;
@@ -104,4 +108,10 @@ export interface BundleFacts {
   readonly findings: readonly LocalFinding[];
 }
 
-export type TaskResult = { readonly kind: 'instance' } | BundleFacts | DocumentFacts;
+/** What the bundles of a task came to, in their order. */
+export interface BundlesFacts {
+  readonly kind: 'bundles';
+  readonly facts: readonly BundleFacts[];
+}
+
+export type TaskResult = { readonly kind: 'instance' } | BundlesFacts | DocumentFacts;

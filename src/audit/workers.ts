@@ -111,7 +111,8 @@ class Thread {
 
 /** The bytes of a bundle are moved, not copied, where they have a buffer of their own. */
 function transferOf(task: Task): Transferable[] {
-  if (task.kind !== 'bundle') return [];
-  const { buffer, byteLength } = task.bytes;
-  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [];
+  if (task.kind !== 'bundles') return [];
+  return task.bundles.flatMap(({ bytes: { buffer, byteLength } }) =>
+    buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [],
+  );
 }

@@ -1,6 +1,6 @@
 import { BundleWork } from './bundleWork.ts';
 import { DocumentWork } from './documentWork.ts';
-import type { Task, TaskResult, WorkerSetup } from './tasks.ts';
+import type { BundleFacts, Task, TaskResult, WorkerSetup } from './tasks.ts';
 
 /** Does the tasks of an audit: in a worker thread, or in the thread of the caller. */
 export class Workplace {
@@ -17,8 +17,11 @@ export class Workplace {
       case 'instance':
         this.#bundles.enter(task);
         return { kind: 'instance' };
-      case 'bundle':
-        return this.#bundles.run(task);
+      case 'bundles': {
+        const facts: BundleFacts[] = [];
+        for (const bundle of task.bundles) facts.push(await this.#bundles.run(bundle));
+        return { kind: 'bundles', facts };
+      }
       case 'document':
         return this.#documents.run(task);
     }
