@@ -448,7 +448,7 @@ describe('known bad since', () => {
 
 describe('an audit that was stopped', () => {
   test('goes on from its state file to the same report, and refuses that of another', async () => {
-    const { data } = await minted({ epochs: [300, 20] });
+    const { data } = await minted({ epochs: [4200, 20] });
     const folder = await exported(data);
     const stateFile = join(await makeFolder(), 'state');
     const whole = await audit(folder);
@@ -464,7 +464,7 @@ describe('an audit that was stopped', () => {
     await writeFile(stateFile, '{"format":');
     await expect(audit(folder, { stateFile })).rejects.toMatchObject({ code: 'AUDIT_STATE_MALFORMED' });
     await rm(stateFile);
-    // Stops at the second bundle, after the state of the first was saved.
+    // Bundles are read in groups of 16: it stops in the second, after the state of the first was saved.
     const source = await openArchive(folder);
     const stopping = {
       ...source,
@@ -472,14 +472,14 @@ describe('an audit that was stopped', () => {
         (await source.instances()).map((files) => ({
           ...files,
           read: async (path: string) => {
-            if (path.startsWith('tile/entries/001')) throw new Error('stopped');
+            if (path.startsWith('tile/entries/016')) throw new Error('stopped');
             return files.read(path);
           },
         })),
     };
     await expect(auditExport(stopping, optionsOf({ stateFile, saveEveryMs: 0 }))).rejects.toThrow('stopped');
     expect(JSON.parse(await readFile(stateFile, 'utf8'))).toMatchObject({
-      current: { progress: { bundles: 1 } },
+      current: { progress: { bundles: 16 } },
     });
     const report = await audit(folder, { stateFile, saveEveryMs: 0 });
     expect(report.instances).toEqual(whole.instances);
