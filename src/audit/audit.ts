@@ -1,3 +1,4 @@
+import type { AlgorithmEnds } from '../../attestation/archive/renewalTimestamp.ts';
 import { encodeCollateral } from '../../attestation/bundle/collateral.ts';
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { encodeDc } from '../../attestation/cbor/deterministic.ts';
@@ -35,6 +36,8 @@ export interface AuditOptions {
   /** `covered`: receipts in trees that accepted hardware reports commit to need no signature check of their own. */
   readonly signatures: 'all' | 'covered';
   readonly revocations?: Revocations | undefined;
+  /** When algorithms stopped being reliable: judges the renewals of an archive. */
+  readonly algorithmEnds?: AlgorithmEnds | undefined;
   /** Worker threads; 0 does all in this one. */
   readonly workers: number;
   /** File that holds how far the audit is; removed at its end. */
@@ -83,7 +86,7 @@ class Audit {
   }
 
   #bind(): string {
-    const { context, name, signatures, software, atGivenTime = false } = this.#options;
+    const { algorithmEnds, context, name, signatures, software, atGivenTime = false } = this.#options;
     const { anchors, collateral, crypto, policy } = context;
     return bindingOf({
       format: STATE_FORMAT,
@@ -94,6 +97,7 @@ class Audit {
       collateral: toHex(crypto.hash('sha256', encodeDc(encodeCollateral(collateral)))),
       revocations: this.#revocations,
       signatures,
+      algorithmEnds,
       at: atGivenTime ? context.now : 'now',
     });
   }
@@ -231,6 +235,7 @@ class Audit {
       renewals: renewalsOf(shared),
       instances: instances.map(({ files }) => files),
       context: { ...this.#options.context, now: this.#now },
+      algorithmEnds: this.#options.algorithmEnds,
       isRange: manifest?.range !== undefined,
       missing: new Map(this.#done.map(({ instance, missing }) => [instance, missing])),
     });

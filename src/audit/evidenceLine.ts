@@ -2,7 +2,7 @@ import { equalBytes, toHex } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { documentDigest, parseDocument, type EvidenceDocument } from '../../attestation/evidence/document.ts';
-import { keysetDigest, type Keyset } from '../../attestation/keyset.ts';
+import { keysetDigest, parseKeyset, type Keyset } from '../../attestation/keyset.ts';
 import type { FindingList } from './findings.ts';
 import type { ListedInstance } from './instanceFiles.ts';
 
@@ -49,6 +49,7 @@ export async function readLine(
       checkPlace(document, seq, listed, first);
       const mark = markOf(document, keysets);
       checkAfter(marks.at(-1), mark, document);
+      checkGeneration(marks.at(-1), mark, document, keysets);
       marks.push(mark);
       first ??= document.keyset;
     } catch (error) {
@@ -66,6 +67,24 @@ export async function readLine(
     findings.add({ check: 'evidence.line', code: 'EVIDENCE_GAP', severity: 'fail', seq: expected, detail });
   }
   return { marks, keysets, first };
+}
+
+/** The next document has the keys of the one before, or of the generation right after (DESIGN section 3). */
+function checkGeneration(
+  before: DocumentMark | undefined,
+  { keyset: digest, seq }: DocumentMark,
+  { keyset }: EvidenceDocument,
+  keysets: ReadonlyMap<string, Uint8Array>,
+): void {
+  if (!before || digest === before.keyset) return;
+  const encoded = keysets.get(before.keyset);
+  const former = encoded && parseKeyset(encoded).generation;
+  const rises = former !== undefined && keyset.generation > former;
+  // Where documents are left out, generations may be, too.
+  const isNext = seq === before.seq + 1;
+  const follows = keyset.previous !== undefined && toHex(keyset.previous) === before.keyset;
+  if (rises && (!isNext || (follows && keyset.generation === former + 1))) return;
+  throw new Refusal('KEYSET_MISMATCH', 'its keys do not follow those of the document before');
 }
 
 async function readDocument({ files }: ListedInstance, seq: number): Promise<EvidenceDocument> {

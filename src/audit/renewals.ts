@@ -1,5 +1,6 @@
 import { RENEWALS } from '../../attestation/archive/renewal.ts';
 import type { RenewalFiles } from '../../attestation/archive/renewalFiles.ts';
+import type { AlgorithmEnds } from '../../attestation/archive/renewalTimestamp.ts';
 import type { RenewalProblem } from '../../attestation/archive/problems.ts';
 import { verifyRenewals, type RenewalAudit } from '../../attestation/archive/verifyRenewals.ts';
 import { tilePath, TILE_WIDTH } from '../../attestation/log/tiles.ts';
@@ -15,6 +16,8 @@ export interface RenewalQuestion {
   readonly renewals: RenewalFiles;
   readonly instances: readonly InstanceFiles[];
   readonly context: AppraisalContext;
+  /** When algorithms stopped being reliable. */
+  readonly algorithmEnds: AlgorithmEnds | undefined;
   /** An export of a range of time leaves out most files. */
   readonly isRange: boolean;
   /** Bundles that are not there, by instance: whether retention took them is judged by the acts. */
@@ -41,10 +44,10 @@ const SEVERITIES: Readonly<Record<RenewalProblem['code'], Severity>> = {
 
 /** Verifies the renewals and reads every file that they cover once more. */
 export async function auditRenewals(question: RenewalQuestion): Promise<JudgedRenewals> {
-  const { renewals, instances, context } = question;
+  const { renewals, instances, context, algorithmEnds: ends } = question;
   if ((await renewals.names()).length === 0) return { report: undefined, findings: [] };
   const { anchors, crypto, now } = context;
-  const audit = await verifyRenewals(renewals, instances, { anchors, crypto, now });
+  const audit = await verifyRenewals(renewals, instances, { anchors, crypto, now, ends });
   const isExplained = explainedIn(audit, question);
   const findings = audit.problems.map(({ code, detail, seq }): PlacedFinding => {
     const isNote = code === 'FILES_MISSING' && isExplained;

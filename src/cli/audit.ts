@@ -6,6 +6,7 @@ import { htmlReport } from '../audit/html/htmlReport.ts';
 import { receiptPage } from '../audit/html/receiptPage.ts';
 import { findReceipt } from '../audit/receiptSearch.ts';
 import {
+  algorithmEndsOf,
   asCliError,
   auditContext,
   openTarget,
@@ -15,7 +16,7 @@ import {
   type AuditFlags,
 } from './auditOptions.ts';
 import { printAudit } from './auditText.ts';
-import { EXIT_HELP, newCommand } from './command.ts';
+import { EXIT_HELP, newCommand, repeated } from './command.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
 import { addJudgingOptions } from './judging.ts';
 import { ByteProgress } from './byteProgress.ts';
@@ -31,6 +32,10 @@ const EXAMPLES = [
   ['which receipts a later advisory touches', 'vouchsafe audit export.tar --revocations advisory.json'],
   ['one page about one receipt', 'vouchsafe audit export.tar --receipt 9f05… --html receipt.html'],
   ['a large one that may be stopped and goes on', 'vouchsafe audit export.tar --resume audit.state'],
+  [
+    'years later, when a hash is weak: do its renewals come in time?',
+    'vouchsafe audit export.tar --algorithm-end sha256=2040-01-01',
+  ],
   ['the log of a running service', 'vouchsafe audit https://inference.example --key auditor.key'],
 ] as const;
 
@@ -51,6 +56,11 @@ export function auditCommand(): Command {
       'covered',
     )
     .option('--revocations <file>', 'name the receipts that what became known later touches')
+    .option(
+      '--algorithm-end <name=date>',
+      'a hash or kind of key that is broken since then, for the timestamps of renewals; again for more',
+      repeated,
+    )
     .option('--workers <n>', 'threads (default: one for each core; 0 works in this one)')
     .option('--resume <file>', 'keep in this file how far the audit is, and go on from there')
     .option('--html <file>', 'write a report that needs nothing else, to read and to print')
@@ -85,6 +95,7 @@ async function runAudit(target: string, flags: AuditFlags): Promise<void> {
         atGivenTime: flags.at !== undefined,
         signatures,
         revocations,
+        algorithmEnds: algorithmEndsOf(flags),
         workers,
         stateFile: flags.resume,
         software: packageVersion(),

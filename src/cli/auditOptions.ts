@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import type { AlgorithmEnds } from '../../attestation/archive/renewalTimestamp.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { AuditError } from '../audit/errors.ts';
@@ -21,6 +22,7 @@ export interface AuditFlags extends JudgingFlags {
   readonly html?: string;
   readonly receipt?: string;
   readonly key?: string;
+  readonly algorithmEnd?: readonly string[];
   readonly json?: boolean;
 }
 
@@ -56,6 +58,26 @@ export function workersOf({ workers }: AuditFlags): number {
   const count = /^\d{1,3}$/.test(workers) ? Number(workers) : NaN;
   if (count <= MAX_WORKERS) return count;
   throw new CliError(EXIT.misuse, `--workers is a number from 0 to ${MAX_WORKERS}`);
+}
+
+const ALGORITHMS = ['sha1', 'sha256', 'sha384', 'sha512', 'rsa', 'ec', 'ed25519'] as const;
+const ALGORITHM_END = new RegExp(String.raw`^(${ALGORITHMS.join('|')})=(\d{4}-\d{2}-\d{2}.*)$`);
+
+/** Times from which a timestamp that rests on an algorithm proves nothing. */
+export function algorithmEndsOf({ algorithmEnd = [] }: AuditFlags): AlgorithmEnds {
+  return Object.fromEntries(
+    algorithmEnd.map((text) => {
+      const [, name = '', date = ''] = ALGORITHM_END.exec(text) ?? [];
+      const time = Date.parse(date);
+      if (Number.isNaN(time)) {
+        throw new CliError(
+          EXIT.misuse,
+          `--algorithm-end is NAME=DATE, such as sha256=2040-01-01; names: ${ALGORITHMS.join(', ')}`,
+        );
+      }
+      return [name, time];
+    }),
+  );
 }
 
 const AUDIT_MISUSE = new Set(['REVOCATIONS_INVALID', 'AUDIT_STATE_MISMATCH']);

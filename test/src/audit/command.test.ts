@@ -50,6 +50,8 @@ describe('vouchsafe audit', () => {
     expect((await vouchsafe(['audit', join(folder, 'nothing')])).code).toBe(4);
     expect((await vouchsafe(['audit', folder, '--signatures', 'some'])).code).toBe(64);
     expect((await vouchsafe(['audit', folder, '--receipt', '00'])).code).toBe(64);
+    expect((await vouchsafe(['audit', folder, '--algorithm-end', 'md5=2040-01-01'])).code).toBe(64);
+    expect((await vouchsafe(['audit', folder, '--algorithm-end', 'rsa=soon'])).code).toBe(64);
     const [instance] = await readdir(join(folder, 'instances'));
     const path = join(folder, 'instances', instance!, 'tile/entries/001');
     const bytes = await readFile(path);

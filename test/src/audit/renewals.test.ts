@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
+import type { AlgorithmEnds } from '../../../attestation/archive/renewalTimestamp.ts';
 import { DEFAULT_ANCHORS } from '../../../attestation/defaultAnchors.ts';
 import { exportArchive } from '../../../src/archive/export/exportArchive.ts';
 import { importArchive } from '../../../src/archive/export/importArchive.ts';
@@ -70,11 +71,11 @@ async function exported(data: string, from?: number): Promise<string> {
   return out;
 }
 
-async function audit(folder: string, isTrusting = true): Promise<AuditReport> {
+async function audit(folder: string, isTrusting = true, algorithmEnds?: AlgorithmEnds): Promise<AuditReport> {
   const anchors = [...DEFAULT_ANCHORS, ...(isTrusting ? [timestampAuthority().anchor] : [])];
   const context = contextOf({ now: LATER + HOUR, anchors });
   const options = { name: 'test', context, signatures: 'covered', workers: 0, software: 'test' } as const;
-  return auditExport(await openArchive(folder), options);
+  return auditExport(await openArchive(folder), { ...options, algorithmEnds });
 }
 
 function resultOf({ checks, findings }: AuditReport): readonly unknown[] {
@@ -111,6 +112,15 @@ test('renewals go with an export and are verified over its files', async () => {
   expect(htmlReport(report)).toContain(
     new Date(segment!.since!).toISOString().slice(0, 16).replace('T', ' '),
   );
+});
+
+test('a hash that was broken before it is judged makes a renewal late', async () => {
+  const folder = await exported(await renewed());
+  const late = await audit(folder, true, { sha256: LATER, sha512: LATER + HOUR / 2 });
+  const [result, code, found] = resultOf(late);
+  expect([result, code]).toEqual(['skip', 'RENEWAL_LATE']);
+  expect(found).toContain('RENEWAL_LATE warning');
+  expect(resultOf(await audit(folder, true, { sha512: LATER + 2 * HOUR }))).toEqual(['pass', 'OK', []]);
 });
 
 test('an import has them, and an archive without them is said to have none', async () => {
