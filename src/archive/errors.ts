@@ -10,7 +10,6 @@ export const ARCHIVE_ERRORS = {
   BLOBS_UNAVAILABLE: 'The blobs of the archive cannot be read or written. Mend the disk or the object store.',
   BLOB_DAMAGED:
     'A blob of the archive is missing or not what its digest says. Restore it from a copy; the digest shows whether it is the same.',
-  BLOB_RETAINED: 'The object store keeps this blob under its own lock. It goes when that ends.',
   CONTENT_KEY_MISSING: 'Set archive.contentKey to 32 random bytes in hex or base64.',
   CONTENT_KEY_WRONG:
     'The content was kept under another archive.contentKey, or altered. Give the key of that day.',

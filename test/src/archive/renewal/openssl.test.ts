@@ -92,6 +92,8 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+if (!hasOpenssl) test.skip('a renewal that OpenSSL timestamps (skipped: no openssl)', () => undefined);
+
 (hasOpenssl ? describe : describe.skip)('a renewal that OpenSSL timestamps', () => {
   test('is verified by us and by OpenSSL', async () => {
     await renewArchive({
