@@ -15,6 +15,8 @@ const ADVICE = {
     'The evidence is not over what was asked for. Another program may use the device, or the host lies: do not go on.',
   LIBRARY_MISSING: 'A library of the driver cannot be loaded. Install the driver that carries it.',
   LIBRARY_TOO_OLD: 'The driver lacks a function of attestation. Install a newer driver.',
+  DRIVER_NOT_LOADED:
+    'The kernel module of the driver is not loaded, or of another version than its library. Load it, or install one driver for both.',
   CONFIDENTIAL_COMPUTING_OFF:
     'The GPU does not run in confidential-computing mode. Switch it on from the host and start the machine again.',
   DEVTOOLS_ON: 'The GPU runs in DevTools mode: its host can read it. Switch the mode to `on`.',

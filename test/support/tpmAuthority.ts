@@ -387,6 +387,17 @@ export async function mintTpmAuthority(role: AnchorRole = 'azure-vtpm'): Promise
   };
 }
 
+/** A certificate of the intermediate for a key on P-256 of which only the public half is there, in DER. */
+export async function certifyKey(
+  authority: TpmAuthority,
+  spki: Uint8Array,
+  changes: Partial<Issuing> = {},
+): Promise<Uint8Array> {
+  const format = { name: 'ECDSA', namedCurve: 'P-256' };
+  const publicKey = await subtle.importKey('spki', spki, format, true, ['verify']);
+  return authority.issueLeaf({ publicKey } as Keys, changes);
+}
+
 async function issueCrl(signer: Keys, options: CrlOptions): Promise<Uint8Array> {
   const revocationDate = options.revokedAt ?? new Date('2026-02-01T00:00:00Z');
   const crl = await X509CrlGenerator.create({

@@ -1,0 +1,59 @@
+import { CollectError } from './errors.ts';
+import { waitAtMost } from './patience.ts';
+
+/** The end of a request, as its steps see it. */
+export interface Deadline {
+  /** Aborted when nobody waits for the outcome any more: start nothing new, clean up. */
+  readonly signal: AbortSignal;
+  remainingMs(): number;
+}
+
+/**
+ * Lets one request at a time to a device. Node cannot call back a read that is with the kernel: a request that outlives
+ * its deadline fails there and then, and the device stays busy until the request has come back and cleaned up.
+ */
+export class DeviceGate {
+  readonly #what: string;
+  #running: Promise<void> | undefined;
+  #stop: (() => void) | undefined;
+
+  /** `what` names the device in errors. */
+  constructor(what: string) {
+    this.#what = what;
+  }
+
+  async run<T>(deadlineMs: number, request: (deadline: Deadline) => Promise<T>): Promise<T> {
+    if (this.#running) {
+      throw new CollectError('DEVICE_BUSY', `an earlier request to ${this.#what} has not come back yet`);
+    }
+    const abandoned = new AbortController();
+    const end = performance.now() + deadlineMs;
+    const work = request({
+      signal: abandoned.signal,
+      remainingMs: () => Math.max(0, end - performance.now()),
+    });
+    const finished = () => (this.#running = undefined);
+    this.#running = work.then(finished, finished);
+    let timer: NodeJS.Timeout | undefined;
+    const givenUp = new Promise<never>((_resolve, reject) => {
+      const giveUp = (code: 'DEVICE_TIMEOUT' | 'STOPPED', why: string) => {
+        reject(new CollectError(code, `${this.#what} ${why}`));
+        abandoned.abort();
+      };
+      timer = setTimeout(giveUp, deadlineMs, 'DEVICE_TIMEOUT', `did not answer within ${deadlineMs} ms`);
+      this.#stop = () => giveUp('STOPPED', 'was closed during a request');
+    });
+    try {
+      return await Promise.race([work, givenUp]);
+    } finally {
+      clearTimeout(timer);
+      this.#stop = undefined;
+    }
+  }
+
+  /** Gives up on a request in flight, and waits for it to clean up, but not for ever. */
+  async stop(patienceMs: number): Promise<void> {
+    this.#stop?.();
+    if (this.#running) await waitAtMost(patienceMs, this.#running);
+  }
+}
