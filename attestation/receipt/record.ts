@@ -40,6 +40,7 @@ export const ACTS = [
   'receipts-expired',
   'policy-registered',
   'statement-registered',
+  'key-released',
   'admin',
 ] as const;
 export type Act = (typeof ACTS)[number];

@@ -1,56 +1,91 @@
 import { randomUUID } from 'node:crypto';
 import { hpkeSuite } from '../../attestation/channel/hpke.ts';
 import { ALG } from '../../attestation/cose/key.ts';
-import { HPKE_SUITE, type Keyset } from '../../attestation/keyset.ts';
+import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { encodeKeyset, HPKE_SUITE, keysetDigest, type Keyset } from '../../attestation/keyset.ts';
 import { generateSigningKey, type SigningKey } from './signing.ts';
+import type { TlsIdentity } from './tls/identity.ts';
 
-export interface KeyringOptions {
-  /** Host name in the log's origin. */
-  readonly host: string;
+/** What the keys of any generation are made for. */
+export interface GenerationOptions {
   /** Seconds since 1970 at which the keyset ends. */
   readonly notAfter: number;
   readonly software: Keyset['software'];
   readonly receiptAlgorithm: 'ES256' | 'Ed25519';
+  /** The key of TLS; undefined where TLS does not end here. */
+  readonly tls?: TlsIdentity | undefined;
+}
+
+export interface KeyringOptions extends GenerationOptions {
+  /** Host name in the log's origin. */
+  readonly host: string;
 }
 
 /**
- * The keys of one instance. Private halves live in this object and nowhere else: a host that reads them has broken
+ * The keys of one generation. Private halves live in this object and nowhere else: a host that reads them has broken
  * the memory protection that the evidence vouches for.
  */
 export interface Keyring {
   readonly keyset: Keyset;
   /** Signs receipts and records. */
   readonly receipt: SigningKey;
-  /** Signs checkpoints. */
+  /** Signs checkpoints; the same in all generations. */
   readonly log: SigningKey;
   /** Signs COSE Receipts of the log. */
   readonly inclusion: SigningKey;
   /** Opens requests sealed to the keyset. */
   readonly hpke: CryptoKeyPair;
+  readonly tls: TlsIdentity | undefined;
 }
 
+/** What stays the same in all generations of one instance. */
+type Continued = Pick<Keyset, 'instance' | 'origin' | 'generation' | 'previous'>;
+
 /** Makes the keys of a new instance, generation 0. */
-export async function generateKeyring(options: KeyringOptions): Promise<Keyring> {
+export function generateKeyring(options: KeyringOptions): Promise<Keyring> {
+  const hex = randomUUID().replaceAll('-', '');
+  const continued = {
+    instance: Buffer.from(hex, 'hex'),
+    origin: `${options.host}/vouchsafe/${hex}`,
+    generation: 0,
+    previous: undefined,
+  };
+  return makeKeys(options, continued, generateSigningKey(ALG.ed25519));
+}
+
+/** Makes the keys of the generation after `former`: all of them new but the log key (DESIGN section 3). */
+export function generateNextKeyring(former: Keyring, options: GenerationOptions): Promise<Keyring> {
+  const { instance, origin, generation } = former.keyset;
+  const previous = keysetDigest(encodeKeyset(former.keyset), nodeCrypto);
+  return makeKeys(options, { instance, origin, generation: generation + 1, previous }, former.log);
+}
+
+async function makeKeys(options: GenerationOptions, continued: Continued, log: SigningKey): Promise<Keyring> {
+  const { notAfter, software, tls } = options;
   const algorithm = options.receiptAlgorithm === 'ES256' ? ALG.es256 : ALG.ed25519;
   const receipt = generateSigningKey(algorithm);
-  const log = generateSigningKey(ALG.ed25519);
   const inclusion = generateSigningKey(algorithm);
   const suite = hpkeSuite();
   const hpke = await suite.kem.generateKeyPair();
   const publicKey = new Uint8Array(await suite.kem.serializePublicKey(hpke.publicKey));
-  const hex = randomUUID().replaceAll('-', '');
   const keyset: Keyset = {
-    instance: Buffer.from(hex, 'hex'),
-    generation: 0,
-    previous: undefined,
+    ...continued,
     receipt: receipt.publicKey,
     log: log.publicKey,
-    origin: `${options.host}/vouchsafe/${hex}`,
     inclusion: inclusion.publicKey,
     hpke: [{ ...HPKE_SUITE, publicKey }],
-    tlsSpki: undefined,
-    notAfter: options.notAfter,
-    software: options.software,
+    tlsSpki: tls?.spki,
+    notAfter,
+    software,
   };
-  return { keyset, receipt, log, inclusion, hpke };
+  return { keyset, receipt, log, inclusion, hpke, tls };
+}
+
+/**
+ * Wipes a private key of HPKE. The library keeps it as 32 bytes in an object of JavaScript; one that WebCrypto holds
+ * is wiped by OpenSSL when its last reference is collected.
+ */
+export function wipeHpkeKey({ privateKey }: CryptoKeyPair): void {
+  const { key } = privateKey as { readonly key?: unknown };
+  if (key instanceof Uint8Array) key.fill(0);
 }

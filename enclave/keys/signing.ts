@@ -4,8 +4,15 @@ import { ALG, hasLowS, type CoseKey } from '../../attestation/cose/key.ts';
 /** A private key that never leaves this process, with its public half. */
 export interface SigningKey {
   readonly publicKey: CoseKey;
-  /** 64 bytes: `r || s` with low s for ES256, or an Ed25519 signature. */
+  /** True once the private half is gone. */
+  readonly isDropped: boolean;
+  /** 64 bytes: `r || s` with low s for ES256, or an Ed25519 signature. Throws once the key was dropped. */
   sign(data: Uint8Array): Uint8Array;
+  /**
+   * Forgets the private half. It lies in memory of OpenSSL, which wipes it when the last reference is collected; no
+   * call of Node does it sooner.
+   */
+  drop(): void;
 }
 
 export function generateSigningKey(alg: CoseKey['alg']): SigningKey {
@@ -14,17 +21,34 @@ export function generateSigningKey(alg: CoseKey['alg']): SigningKey {
 
 function generateEd25519(): SigningKey {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  return {
-    publicKey: { alg: ALG.ed25519, x: jwkMember(publicKey, 'x') },
-    sign: (data) => sign(null, data, privateKey),
-  };
+  const named: CoseKey = { alg: ALG.ed25519, x: jwkMember(publicKey, 'x') };
+  return hold(named, privateKey, (data, key) => sign(null, data, key));
 }
 
 function generateEs256(): SigningKey {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+  const named: CoseKey = { alg: ALG.es256, x: jwkMember(publicKey, 'x'), y: jwkMember(publicKey, 'y') };
+  return hold(named, privateKey, (data, key) =>
+    lowerS(sign('sha256', data, { key, dsaEncoding: 'ieee-p1363' })),
+  );
+}
+
+type SignWith = (data: Uint8Array, key: KeyObject) => Uint8Array;
+
+function hold(publicKey: CoseKey, privateKey: KeyObject, signWith: SignWith): SigningKey {
+  let held: KeyObject | undefined = privateKey;
   return {
-    publicKey: { alg: ALG.es256, x: jwkMember(publicKey, 'x'), y: jwkMember(publicKey, 'y') },
-    sign: (data) => lowerS(sign('sha256', data, { key: privateKey, dsaEncoding: 'ieee-p1363' })),
+    publicKey,
+    get isDropped() {
+      return held === undefined;
+    },
+    sign(data) {
+      if (!held) throw new Error('the private key was dropped');
+      return signWith(data, held);
+    },
+    drop() {
+      held = undefined;
+    },
   };
 }
 
