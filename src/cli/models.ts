@@ -4,6 +4,7 @@ import { aliasCommand } from './modelsAlias.ts';
 import { listCommand } from './modelsList.ts';
 import { removeCommand } from './modelsRemove.ts';
 import { verifyModelsCommand } from './modelsVerify.ts';
+import { sealCommand } from './modelsSeal.ts';
 import { newCommand } from './command.ts';
 
 const EXAMPLES = [
@@ -17,8 +18,15 @@ const EXAMPLES = [
 ] as const;
 
 export function modelsCommand(): Command {
-  const command = newCommand('models', 'Add, list, verify and remove models', EXAMPLES);
-  const commands = [addCommand(), listCommand(), verifyModelsCommand(), aliasCommand(), removeCommand()];
+  const command = newCommand('models', 'Add, list, verify, seal and remove models', EXAMPLES);
+  const commands = [
+    addCommand(),
+    listCommand(),
+    verifyModelsCommand(),
+    aliasCommand(),
+    removeCommand(),
+    sealCommand(),
+  ];
   for (const each of commands) command.addCommand(each);
   return command;
 }

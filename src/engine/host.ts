@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { ModelError } from '../models/errors.ts';
 import type { ModelSource } from '../models/store.ts';
 import { Calls } from './calls.ts';
@@ -19,19 +18,12 @@ import {
   type Tensor,
   type Text,
 } from './engine.ts';
+import { loadRequest } from './loadRequest.ts';
 import { refusedAfterRestart, requireLoaded } from './identity.ts';
 import { type Entry, ModelTable } from './modelTable.ts';
-import { type EngineEvent, type EngineOptions, TUNING } from './options.ts';
+import type { EngineEvent, EngineOptions } from './options.ts';
 import { EngineProcess } from './process.ts';
-import type {
-  FromChild,
-  InferResult,
-  LoadedReply,
-  LoadRequest,
-  RunPayload,
-  RunResult,
-  ToChild,
-} from './protocol.ts';
+import type { FromChild, InferResult, LoadedReply, RunPayload, RunResult, ToChild } from './protocol.ts';
 import { embedPayload, generatePayload } from './payloads.ts';
 import { requireInputs } from './tensors.ts';
 
@@ -137,8 +129,9 @@ class EngineHost implements Engine {
     this.#requireReady();
     this.#table.begin(source.id, 'LOADING');
     try {
+      const load = await loadRequest([source], this.#options);
+      this.#requireReady();
       const key = this.#table.nextKey(source.id);
-      const load = this.#loadRequest([source]);
       const reply = await this.#calls.open((id) => {
         this.#send({ kind: 'load-model', id, key, load });
       }, {});
@@ -233,11 +226,6 @@ class EngineHost implements Engine {
     return this.#table.isLoading ? Math.max(stallMs, loadMs) : stallMs;
   }
 
-  #loadRequest(models: readonly ModelSource[]): LoadRequest {
-    const { provider, threads = defaultThreads(), tuning } = this.#options;
-    return { kind: 'load', models, provider, threads, tuning: { ...TUNING, ...tuning } };
-  }
-
   #spawn(): void {
     const { childEntry, loadMs = LOAD_MS } = this.#options;
     this.#table.resetKeys();
@@ -252,7 +240,10 @@ class EngineHost implements Engine {
     });
     this.#process = started;
     this.#watch(loadMs);
-    started.send(this.#loadRequest(this.#started ? this.#options.models : this.#table.sources));
+    const models = this.#started ? this.#options.models : this.#table.sources;
+    void loadRequest(models, this.#options).then((load) => {
+      started.send(load);
+    });
   }
 
   /** (Re)arms the watchdog: each sign of life gives the process the same time again. */
@@ -335,9 +326,4 @@ class EngineHost implements Engine {
   #emit(event: EngineEvent): void {
     this.#options.onEvent?.(event);
   }
-}
-
-/** All cores but one: the service answers, signs and reads from that, and threads that wait for it cost both. */
-function defaultThreads(): number {
-  return Math.max(1, availableParallelism() - 1);
 }

@@ -1,6 +1,7 @@
 import { ModelError } from '../models/errors.ts';
 import type { ManifestEngine } from '../models/manifest.ts';
 import type { ModelSource } from '../models/store.ts';
+import { dataKeyOf, forgetKeys } from './dataKeys.ts';
 import { loadModel, type RunningModel } from './model.ts';
 import type { LoadedReply, LoadFailure, LoadRequest } from './protocol.ts';
 import {
@@ -39,6 +40,7 @@ export async function loadModels(request: LoadRequest): Promise<LoadOutcome> {
       }
     }
   } finally {
+    forgetKeys(request);
     await Promise.all([libraries?.bridge.close(), libraries?.provider.close()]);
   }
   const models = [...running.values()].map((model) => model.loaded);
@@ -91,10 +93,12 @@ async function loadWithFallback(
   source: ModelSource,
   runtime: ManifestEngine,
   settings: SessionSettings,
-  { provider: choice, tuning }: LoadRequest,
+  request: LoadRequest,
 ): Promise<{ readonly model: RunningModel; readonly reason: string | undefined }> {
+  const { provider: choice, tuning } = request;
+  const key = dataKeyOf(source, request);
   try {
-    return { model: await loadModel(source, runtime, settings, tuning), reason: undefined };
+    return { model: await loadModel(source, runtime, settings, tuning, key), reason: undefined };
   } catch (error) {
     const byProvider = error instanceof ModelError && error.code.startsWith('PROVIDER_');
     if (!byProvider || choice !== 'auto' || settings.provider === 'cpu') throw error;
@@ -104,7 +108,7 @@ async function loadWithFallback(
       cudaLibrary: undefined,
       cudaBridge: undefined,
     };
-    return { model: await loadModel(source, runtime, onCpu, tuning), reason: error.message };
+    return { model: await loadModel(source, runtime, onCpu, tuning, key), reason: error.message };
   }
 }
 

@@ -1,9 +1,10 @@
 import { posix } from 'node:path';
 import { ConfigRefused, type ModelConfig, readConfig } from '../models/config.ts';
-import { ModelError } from '../models/errors.ts';
+import { FileRefused, ModelError } from '../models/errors.ts';
 import { bufferSource, MAX_TEXT_BYTES, MAX_WEIGHTS_BYTES, readPlain } from '../models/files.ts';
 import { encodeManifest, type ManifestEngine, manifestDigest, manifestFile } from '../models/manifest.ts';
 import { requireRecorded } from '../models/recorded.ts';
+import { readSealed } from '../models/sealed/readSealed.ts';
 import { type OnnxHeader, readOnnxHeader, requireSupported } from '../models/onnx.ts';
 import {
   externalPaths,
@@ -55,17 +56,23 @@ export interface RunningGeneration {
   readonly endTokens: ReadonlySet<number>;
 }
 
-/** Loads a model into memory and takes its identity from that memory. Throws `ModelError`. */
+/**
+ * Loads a model into memory and takes its identity from that memory: of a sealed model, from what it is in clear.
+ * Throws `ModelError`.
+ */
 export async function loadModel(
   source: ModelSource,
   runtime: ManifestEngine,
   settings: SessionSettings,
   tuning: Tuning,
+  dataKey?: Uint8Array,
 ): Promise<RunningModel> {
-  const buffers = await readFiles(source);
-  const lines = source.files.map((file) =>
-    requireRecorded(source.id, file, manifestFile(file.path, buffers.get(file.path) ?? new Uint8Array(0))),
-  );
+  const buffers = await readFiles(source, dataKey);
+  const lines = source.files.map((file) => {
+    const loaded = manifestFile(file.path, buffers.get(file.path) ?? new Uint8Array(0));
+    // The record of a sealed release is of the ciphertext, which was compared as it was read.
+    return source.sealed ? loaded : requireRecorded(source.id, file, loaded);
+  });
   const config = configOf(source, buffers);
   const { files, header } = await sessionFiles(source, buffers);
   const opened = await openSession(files, header, settings);
@@ -180,12 +187,21 @@ function chatTemplate({
   return template === undefined ? undefined : { template, bosToken, eosToken };
 }
 
-/** Every file once, by path. */
-async function readFiles({ id, root, files }: ModelSource): Promise<ReadonlyMap<string, Uint8Array>> {
+/** Every file once, by path, in clear. */
+async function readFiles(
+  { id, root, files, sealed }: ModelSource,
+  dataKey: Uint8Array | undefined,
+): Promise<ReadonlyMap<string, Uint8Array>> {
   const buffers = new Map<string, Uint8Array>();
-  for (const { path, role } of files) {
+  for (const file of files) {
+    const { path, role } = file;
     const limit = role === 'weights' || role === 'external' ? MAX_WEIGHTS_BYTES : MAX_TEXT_BYTES;
-    buffers.set(path, await named(id, path, () => readPlain(root, path, limit)));
+    const read = (): Promise<Uint8Array> => {
+      if (!sealed) return readPlain(root, path, limit);
+      if (!dataKey) throw new FileRefused('DATA_KEY_MISSING', 'no data key was given');
+      return readSealed(root, file, sealed, dataKey);
+    };
+    buffers.set(path, await named(id, path, read));
   }
   return buffers;
 }

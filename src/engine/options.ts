@@ -27,6 +27,11 @@ export interface EngineOptions {
   /** First delay before a restart and the longest; each failure in a row doubles it. */
   readonly backoff?: { readonly firstMs: number; readonly capMs: number };
   readonly onEvent?: (event: EngineEvent) => void;
+  /**
+   * Gets the data key of a sealed model; asked for every time that the model is loaded. The bytes are overwritten
+   * once the process has them. What it throws is a reason that operators may read.
+   */
+  readonly dataKey?: ((source: ModelSource) => Promise<Uint8Array>) | undefined;
 }
 
 /** What holds where nothing is said. */

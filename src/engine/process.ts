@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { forgetSentKeys } from './dataKeys.ts';
 import { Outbox } from './outbox.ts';
 import type { FromChild, ToChild } from './protocol.ts';
 
@@ -27,7 +28,11 @@ export class EngineProcess {
   readonly #ended: Promise<void>;
   readonly #outbox = new Outbox<ToChild>((messages) => {
     // What is lost with the channel is answered by the end of the process.
-    if (this.#child.connected) this.#child.send([...messages], () => undefined);
+    const forget = (): void => {
+      forgetSentKeys(messages);
+    };
+    if (this.#child.connected) this.#child.send([...messages], forget);
+    else forget();
   });
   #reason: string | undefined;
 

@@ -22,7 +22,12 @@ export interface LoadRequest {
   /** Threads within one operator. */
   readonly threads: number;
   readonly tuning: Tuning;
+  /** Data keys of the sealed models, by model id. */
+  readonly keys?: ReadonlyMap<string, KeyAnswer> | undefined;
 }
+
+/** The data key of a sealed model, or why there is none. */
+export type KeyAnswer = { readonly key: Uint8Array } | { readonly problem: string };
 
 /** How much is under way at once. */
 export interface Tuning {

@@ -29,6 +29,13 @@ export const MODEL_ERRORS = {
     'The policy models.signing takes signed releases only. Sign the model and add it with `vouchsafe models add`.',
   SIGNATURE_REFUSED:
     'The signature of the release is not good under models.signing. Do not serve it; add a release that is.',
+  SEALED_MALFORMED:
+    'The header of the sealed model cannot be read. Copy the folder again, or seal the model again with `vouchsafe models seal`.',
+  SEALED_REFUSED:
+    'The sealed model was changed, or the data key is of another one. Copy the folder again, or seal the model again.',
+  KEY_MALFORMED: 'A key file has 32 bytes or 64 hex digits. `vouchsafe models seal --new-key` makes one.',
+  DATA_KEY_MISSING:
+    'The model is sealed, and its data key was not released. Set keyRelease.from and keyRelease.address; the log of whoever holds the key says why it refused.',
   PROVIDER_MISSING:
     'The CUDA provider was asked for but does not load. Install the named library, or choose the provider cpu or auto.',
   PROVIDER_UNSUPPORTED:

@@ -70,6 +70,51 @@ async function readAll(handle: FileHandle, size: number): Promise<Uint8Array> {
   return bytes;
 }
 
+/** Takes the pieces of a file, in order; `result` is what they come to. */
+export interface PieceReader<Result> {
+  readonly take: (piece: Uint8Array, index: number) => void | Promise<void>;
+  readonly result: Result;
+}
+
+/**
+ * Reads a file of exactly `size` bytes in pieces of `pieceBytes`, the last of which may be shorter. The reader is made
+ * when the size is known to be so; each piece is good until the next one comes.
+ */
+export async function readPieces<Result>(
+  root: string,
+  path: string,
+  size: number,
+  pieceBytes: number,
+  makeReader: () => PieceReader<Result>,
+): Promise<Result> {
+  await statPlain(root, path);
+  const handle = await onDisk(() => open(join(root, path), FLAGS));
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) throw new FileRefused('NOT_A_FILE', 'is no regular file');
+    if (found.size !== size) throw new FileRefused('FILE_UNREADABLE', `has ${found.size} bytes, not ${size}`);
+    const { take, result } = makeReader();
+    const buffer = new Uint8Array(Math.min(pieceBytes, size));
+    for (let offset = 0, index = 0; offset < size; offset += pieceBytes, index++) {
+      const piece = buffer.subarray(0, Math.min(pieceBytes, size - offset));
+      await onDisk(() => fill(handle, piece, offset));
+      await take(piece, index);
+    }
+    return result;
+  } finally {
+    await handle.close();
+  }
+}
+
+async function fill(handle: FileHandle, piece: Uint8Array, position: number): Promise<void> {
+  let done = 0;
+  while (done < piece.length) {
+    const { bytesRead } = await handle.read(piece, done, piece.length - done, position + done);
+    if (bytesRead === 0) throw new FileRefused('FILE_UNREADABLE', 'became shorter while it was read');
+    done += bytesRead;
+  }
+}
+
 async function onDisk<T>(action: () => Promise<T>): Promise<T> {
   try {
     return await action();

@@ -6,6 +6,7 @@ import { filesOf, layoutOf } from './release/layout.ts';
 import { isReference, referenceOf } from './release/names.ts';
 import type { ReleaseFile, ReleaseRecord } from './release/record.ts';
 import { strangersIn } from './release/verifyRelease.ts';
+import { sealedPath } from './sealed/header.ts';
 import { parseSigners } from './signing/signers.ts';
 import { requireCovered, verifySignature } from './signing/verifySignature.ts';
 import type { ModelFile, ModelSource, ModelStore } from './store.ts';
@@ -70,7 +71,8 @@ async function sourceOf(
     await refuseStrangers(id, root, record);
     // What the folder has may change any moment: what is looked for in it is what the record names, and must be there.
     const model = await discover(id, root, record.files.map(({ path }) => path));
-    const files = model.files.map((file) => ({ ...file, sha256: recorded(id, file, record) }));
+    const stored = ({ path }: ModelFile): string => (model.sealed ? sealedPath(path) : path);
+    const files = model.files.map((file) => ({ ...file, sha256: recorded(id, stored(file), record) }));
     return { ...model, files, release: referenceOf(record) };
   } catch (error) {
     if (!(error instanceof HostingError)) throw error;
@@ -112,7 +114,7 @@ async function refuseStrangers(id: string, root: string, record: ReleaseRecord):
   if (stranger !== undefined) throw notRecorded(id, stranger);
 }
 
-function recorded(id: string, { path }: ModelFile, { files }: ReleaseRecord): string {
+function recorded(id: string, path: string, { files }: ReleaseRecord): string {
   const found = files.find((file) => file.path === path);
   if (found) return found.sha256;
   throw notRecorded(id, path);

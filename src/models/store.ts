@@ -5,6 +5,8 @@ import { FileRefused, ModelError } from './errors.ts';
 import { plainSegments, statPlain, withFileSource } from './files.ts';
 import { type ExternalData, type OnnxHeader, readOnnxHeader, requireSupported } from './onnx.ts';
 import { findRelease, mergeModels, readReleases, refuseUnsigned } from './releases.ts';
+import { SEALED_FILE } from './sealed/header.ts';
+import { discoverSealed, type Sealing } from './sealed/readSealed.ts';
 
 /** What a file of a model is for. */
 export type FileRole = 'weights' | 'external' | 'tokenizer' | 'tokenizer-config' | 'template' | 'config' | 'generation-config';
@@ -15,7 +17,7 @@ export interface ModelFile {
   readonly role: FileRole;
   /** Bytes at discovery; the manifest has those that were loaded. */
   readonly size: number;
-  /** Lower-case hex digest that the record of the release has; what is loaded must have it, too. */
+  /** Lower-case hex digest that the record of the release has; what is read from disk must have it, too. */
   readonly sha256?: string | undefined;
 }
 
@@ -30,6 +32,8 @@ export interface ModelSource {
   readonly irVersion: number;
   /** Operator set of the domain `ai.onnx`. */
   readonly opset: number;
+  /** Where the files are sealed: their sizes are those in clear, and on disk lies the ciphertext. */
+  readonly sealed?: Sealing | undefined;
 }
 
 /** What a store holds: usable models and the reasons against the others, both in the order of their names. */
@@ -124,6 +128,8 @@ export async function discoverFolder(
 ): Promise<ModelSource> {
   const list = paths.length > 0 ? namesAmong(paths) : (path: string) => namesIn(id, root, path);
   const names = new Set(await list('.'));
+  // What else lies in a folder with this header is never opened.
+  if (names.has(SEALED_FILE)) return named(id, SEALED_FILE, () => discoverSealed(id, root));
   const adapter = [...names].find((name) => /^adapter_|\.onnx_adapter$/.test(name));
   if (adapter !== undefined) throw new ModelError('ADAPTER_UNSUPPORTED', id, adapter, 'is an adapter');
   const weights = await findWeights(id, root, names, list);
