@@ -13,6 +13,7 @@ import {
   type NonceProof,
 } from './evidence/appraise.ts';
 import { forOneAppraisal, type AppraisalContext } from './evidence/context.ts';
+import type { ReferenceLibrary } from './evidence/nvidia/references.ts';
 import { policyDigest } from './policy/digest.ts';
 import { appraiseReceiptClaims, type Exchange } from './receipt/appraise.ts';
 import type { ParsedReceipt } from './receipt/receipt.ts';
@@ -30,14 +31,16 @@ export interface EvidenceResult {
 
 /**
  * Judges a live evidence document: hardware, binding, the asker's nonce and the keyset's end.
- * Bad input gives a refusing verdict; it throws only for misuse.
+ * Bad input gives a refusing verdict; it throws only for misuse. `library` holds manifests that were verified for a
+ * document before, of the same collateral and anchors: they are judged as of the time for which it was made.
  */
 export async function appraiseEvidence(
   document: Uint8Array,
   nonce: NonceProof | undefined,
   context: AppraisalContext,
+  library?: ReferenceLibrary,
 ): Promise<EvidenceResult> {
-  const appraisal = await appraiseDocument(document, '', forOneAppraisal(context));
+  const appraisal = await appraiseDocument(document, '', forOneAppraisal(context), library);
   const live: Check[] = appraisal.document
     ? [checkNonceProof(appraisal.document, nonce, context), checkKeysetTime(appraisal.document, context)]
     : [];

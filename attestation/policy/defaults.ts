@@ -10,7 +10,7 @@ import { SIMULATED_MEASUREMENT } from '../evidence/simulatedAnchors.ts';
  * What cloud hardware of today meets. Demanded is what every genuine report since 2025 has and what protects the
  * guest; the README of the SNP room gives the reason for each member.
  */
-const DEFAULT_SNP: SnpPolicy = {
+export const DEFAULT_SNP: SnpPolicy = {
   products: ['milan', 'genoa', 'turin'],
   endorsementKeys: ['vcek', 'vlek'],
   chipIds: 'any',
@@ -48,7 +48,7 @@ const DEFAULT_SNP: SnpPolicy = {
 };
 
 /** Every TD of today's clouds; the state of the firmware is Intel's to say, and only its best is taken. */
-const DEFAULT_TDX: TdxPolicy = {
+export const DEFAULT_TDX: TdxPolicy = {
   debug: 'refused',
   attributes: {
     hgsPlusProfiling: 'refused',
@@ -87,7 +87,7 @@ const DEFAULT_TDX: TdxPolicy = {
 };
 
 /** The virtual TPM of a confidential VM: registers 4 and 11 hold boot loader and unified kernel image. */
-const DEFAULT_VTPM: TpmPolicy = {
+export const DEFAULT_VTPM: TpmPolicy = {
   attestationKeys: 'any',
   googleProjects: 'any',
   minimumFirmware: 'any',
@@ -100,7 +100,7 @@ const DEFAULT_VTPM: TpmPolicy = {
  * Azure's paravisor. The host reads the serial console of every VM there; it must not type at it. Most paravisors do
  * not state their device filter, and GPUs pass through it.
  */
-const DEFAULT_AZURE_CLAIMS: AzurePolicy = {
+export const DEFAULT_AZURE_CLAIMS: AzurePolicy = {
   secureBoot: 'required',
   console: 'accepted',
   interactiveConsole: 'refused',

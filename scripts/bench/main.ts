@@ -8,6 +8,7 @@ import { auditFigures } from './audit.ts';
 import { bundleFigures } from './browserBundle.ts';
 import { fsyncTime, latencyEmbeddings, loadEmbeddings, median, type Load } from './measure.ts';
 import { verifierFigures } from './verifierFigures.ts';
+import { evidenceFigures } from './evidenceDocuments.ts';
 import { figure, goal, type Figure } from './figure.ts';
 import { gpuFigures } from './gpuFigures.ts';
 import { logFigures } from './log.ts';
@@ -19,12 +20,22 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CONCURRENCY = 32;
 const LANGUAGE_MODEL = join(ROOT, '../shared/models/tinygpt-3m');
 const LATENCY_REQUESTS = 400;
-const PARTS = ['service', 'generation', 'embeddings', 'verifiers', 'gpu', 'bundle', 'log', 'audit'] as const;
+const PARTS = [
+  'service',
+  'generation',
+  'embeddings',
+  'verifiers',
+  'gpu',
+  'bundle',
+  'log',
+  'audit',
+  'evidence',
+] as const;
 type Part = (typeof PARTS)[number];
 
 const program = new Command('npm run bench --')
   .description(
-    'Measures what receipts cost, how big and how quick to start the service is, generation and embeddings against their peers, the verifiers, and what a page loads.',
+    'Measures what receipts cost, how big and how quick to start the service is, generation and embeddings against their peers, the verifiers, what a page loads, and evidence under many clients.',
   )
   .addOption(new Option('--only <part>', 'one part of all').choices(PARTS))
   .option('--verifications <n>', 'how many to watch the memory of', '100000')
@@ -61,6 +72,7 @@ const measure: Readonly<Record<Part, () => Promise<readonly Figure[]>>> = {
   gpu: () => gpuFigures(rounds, say),
   bundle: bundleFigures,
   audit: () => auditFigures(Number(options.receipts), rounds, say),
+  evidence: () => evidenceFigures(rounds, seconds, say),
   log: () => logFigures(rounds, seconds, Number(options.logEntries), say),
 };
 const figures: Figure[] = [];

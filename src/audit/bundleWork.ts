@@ -39,6 +39,7 @@ export class BundleWork {
   #urn = '';
   #keysets: readonly KnownKeyset[] = [];
   #current: KnownKeyset | undefined;
+  #judged: InstanceSetup['judged'];
   /** Header that was last found to be of the current keyset. */
   #ownHeader: EntryHeader | undefined;
 
@@ -46,7 +47,8 @@ export class BundleWork {
     this.#watched = watchedManifests;
   }
 
-  enter({ instance, keysets }: InstanceSetup): void {
+  enter({ instance, judged, keysets }: InstanceSetup): void {
+    this.#judged = judged;
     this.#urn = instanceUrn(Buffer.from(instance, 'hex'));
     this.#keysets = keysets.map(([digest, encoded]) => {
       const keyset = parseKeyset(encoded);
@@ -126,7 +128,7 @@ export class BundleWork {
     }
     const keyset = this.#keysetAt(skimmer);
     if (keyset) this.#checkHeader(index, keyset, findings);
-    else
+    else if (this.#isJudged(index))
       findings.push(
         fault('receipts.evidence', 'KEYSET_MISMATCH', index, 'no evidence vouches for its keyset'),
       );
@@ -140,6 +142,12 @@ export class BundleWork {
     this.#current = this.#keysets.find(({ digest }) => digest.isAt(view, keysetAt));
     this.#ownHeader = undefined;
     return this.#current;
+  }
+
+  /** Outside the exported range keysets of other generations are rightly not there. */
+  #isJudged(index: number): boolean {
+    const judged = this.#judged;
+    return !judged || (index >= judged.from && index < judged.to);
   }
 
   /** Algorithm, key id and issuer: compared for each entry, signed or not, and cheap because headers repeat. */
@@ -168,6 +176,7 @@ export class BundleWork {
       const parsed = isReceipt ? parseReceipt(entry) : parseRecord(entry);
       const digest = 'claims' in parsed ? parsed.claims.keysetDigest : parsed.record.keysetDigest;
       const known = this.#keysets.find((candidate) => equalBytes(candidate.encodedDigest, digest));
+      if (!known && !this.#isJudged(index)) return false;
       if (!known) throw new Refusal('KEYSET_MISMATCH', `no evidence vouches for the keyset ${toHex(digest)}`);
       await verifyEntry(parsed, known.keyset.receipt, known.keyset.instance, this.#crypto);
       return true;

@@ -3,7 +3,7 @@ import { Refusal } from '../../attestation/errors.ts';
 import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
 import { announcedSubject } from '../../attestation/receipt/entryKind.ts';
 import { parseRecord, type LogRecord, type Predecessor } from '../../attestation/receipt/record.ts';
-import type { DocumentMark, EvidenceLine } from './evidenceLine.ts';
+import { judgedEntries, type DocumentMark, type EvidenceLine } from './evidenceLine.ts';
 import type { FindingList, LocalFinding } from './findings.ts';
 import { addCitations, type EntryProgress } from './progress.ts';
 import type { BundleFacts, CitationRun, ForeignEntry } from './tasks.ts';
@@ -18,8 +18,9 @@ export class EntryReader {
   readonly #bySeq: ReadonlyMap<number, DocumentMark>;
 
   /** `span`: the entries that an export of a time range is about; others lie in its bundles, too. */
-  constructor({ marks }: EvidenceLine, span: readonly [first: number, last: number] | undefined) {
-    this.#judged = span && { from: span[0], to: Math.max(0, ...marks.map(({ logSize }) => logSize)) };
+  constructor(line: EvidenceLine, span: readonly [first: number, last: number] | undefined) {
+    const { marks } = line;
+    this.#judged = judgedEntries(line, span);
     this.#marks = new Map(marks.map((mark) => [mark.digest, mark]));
     this.#bySeq = new Map(marks.map((mark) => [mark.seq, mark]));
   }

@@ -8,7 +8,7 @@ import { coverReceipts } from './coverage.ts';
 import { passDocuments } from './documentPass.ts';
 import { passEntries, WantedSizes } from './entryPass.ts';
 import { EntryReader } from './entryReader.ts';
-import { readLine, type DocumentMark, type EvidenceLine } from './evidenceLine.ts';
+import { judgedEntries, readLine, type DocumentMark, type EvidenceLine } from './evidenceLine.ts';
 import type { FindingList } from './findings.ts';
 import { entriesOf, type ListedInstance } from './instanceFiles.ts';
 import { saveFindings, type EntryProgress } from './progress.ts';
@@ -48,7 +48,9 @@ interface VerifiedHead {
 export async function auditInstance(audit: InstanceAudit): Promise<InstanceReport> {
   const { context, findings, listed, progress, workers } = audit;
   const line = await readLine(listed, audit.span?.documents, findings);
-  await workers.enter({ kind: 'instance', instance: listed.files.instance, keysets: [...line.keysets] });
+  const judged = judgedEntries(line, audit.span?.entries);
+  const { instance } = listed.files;
+  await workers.enter({ kind: 'instance', instance, keysets: [...line.keysets], judged });
   const head = await readHead(audit, line.first);
   const reader = new EntryReader(line, audit.span?.entries);
   const size = Math.max(entriesOf(listed), head?.size ?? 0);

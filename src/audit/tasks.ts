@@ -30,6 +30,8 @@ export interface InstanceSetup {
   readonly instance: string;
   /** Encoded keysets by digest in hex. */
   readonly keysets: readonly (readonly [digest: string, encoded: Uint8Array])[];
+  /** Entries `from` to `to` - 1 that an export of a range is about; of others the keysets may be left out. */
+  readonly judged: { readonly from: number; readonly to: number } | undefined;
 }
 
 /** One bundle of entries. Its bytes are handed over and not read again by the sender. */

@@ -9,7 +9,7 @@ import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { fetchAttestation, freshNonce, type Attestation } from './attestation.ts';
 import { ClientError } from './errors.ts';
-import { serviceAt, type Fetch } from './http.ts';
+import { serviceAt, type Fetch, type JudgedTransport } from './http.ts';
 import { Session } from './session.ts';
 
 export interface ConnectOptions {
@@ -24,6 +24,8 @@ export interface ConnectOptions {
   /** Milliseconds since 1970; the clock of this machine by default. */
   readonly now?: () => number;
   readonly fetch?: Fetch;
+  /** In place of `fetch`: compares the TLS key with the accepted evidence before anything else is sent. */
+  readonly transport?: JudgedTransport;
   /** Given by the service's operator. It travels outside the seal, with requests after the evidence was accepted. */
   readonly apiKey?: string;
   /** Told the verdict, accepted or not, before `connect` returns or throws. */
@@ -36,7 +38,9 @@ export interface ConnectOptions {
  * it is accepted; nothing of yours has been sent by then, the API key included.
  */
 export async function connect(url: string, options: ConnectOptions): Promise<Session> {
-  const service = serviceAt(url, options.fetch ?? ((address, init) => fetch(address, init)), options.apiKey);
+  const { transport } = options;
+  const way: Fetch = transport?.fetch ?? options.fetch ?? ((address, init) => fetch(address, init));
+  const service = serviceAt(url, way, options.apiKey);
   const nonce = freshNonce();
   const attestation = await fetchAttestation({ ...service, apiKey: undefined }, nonce, options.signal);
   const context = contextOf(options, attestation.collateral);
@@ -44,6 +48,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Ses
   const { verdict, appraisal } = await appraiseEvidence(attestation.document, proof, context());
   options.onVerdict?.(verdict, attestation);
   if (verdict.decision !== 'accepted' || !appraisal.document) throw refusal(verdict);
+  transport?.judge(appraisal.document.keyset.tlsSpki);
   return new Session({ service, verdict, document: appraisal.document, context });
 }
 

@@ -11,6 +11,8 @@ export const CLIENT_ERRORS = {
     'The evidence cannot be judged: reference values or collateral are missing. Nothing was sent.',
   KEYSET_CHANGED: 'The service no longer has the keys of the verified evidence. Connect again.',
   RESPONSE_REFUSED: 'The sealed response was cut, altered, moved or is of another request. Do not use it.',
+  TLS_REFUSED:
+    'Neither an authority nor the evidence vouches for the TLS key. Somebody stands before the service, or its keys changed: connect again, and ask its operator if it stays so.',
   RECEIPT_MISSING: 'The answer came without a receipt: nothing vouches for it.',
   RECEIPT_REFUSED: 'The receipt does not vouch for this exchange under the policy.',
   RECEIPT_NOT_JUDGED: 'The receipt cannot be judged: reference values or collateral are missing.',

@@ -4,6 +4,13 @@ import { ClientError } from './errors.ts';
 /** The part of `fetch` that the client uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
+/** A way to a service whose TLS key is compared with what verified evidence vouches for. */
+export interface JudgedTransport {
+  readonly fetch: Fetch;
+  /** Called once evidence is accepted: SHA-256 of the TLS key in its keyset. Throws for another key. */
+  judge(spki: Uint8Array | undefined): void;
+}
+
 export interface Service {
   /** Without a trailing slash. */
   readonly base: string;
@@ -69,6 +76,7 @@ export async function send(service: Service, exchange: Exchange): Promise<Respon
     });
   } catch (error) {
     signal?.throwIfAborted();
+    if (error instanceof ClientError) throw error;
     throw unreachable(service, error);
   }
 }

@@ -1,11 +1,12 @@
 import { appraiseBundle, type ReceiptResult } from '../../attestation/appraise.ts';
-import { MAX_BUNDLE_BYTES } from '../../attestation/bundle/bundle.ts';
+import { MAX_BUNDLE_BYTES, parseBundle } from '../../attestation/bundle/bundle.ts';
 import { equalBytes, toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import { ENCAPSULATED_KEY_HEADER, SEALED_CONTENT_TYPE, sealRequest } from '../../attestation/channel/hpke.ts';
 import { encodeSealedRequest } from '../../attestation/channel/sealed.ts';
 import { fail } from '../../attestation/checks.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
-import type { EvidenceDocument } from '../../attestation/evidence/document.ts';
+import { parseDocument, type EvidenceDocument } from '../../attestation/evidence/document.ts';
+import type { Keyset } from '../../attestation/keyset.ts';
 import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import { decide, tierOf, type Verdict } from '../../attestation/verdict/verdict.ts';
 import { AnswerStream, type Answer } from './answer.ts';
@@ -130,7 +131,7 @@ export class Session {
   /** Judges a bundle against an answer of this session: content, nonce, and the keyset that was sealed to. */
   async judge(bundle: Uint8Array, answer: Answer): Promise<Verification> {
     const result = await appraiseBundle(bundle, exchangeOf(answer), this.#parts.context());
-    return { ...this.#sameKeyset(result), bundle };
+    return { ...this.#sameKeyset(result, bundle), bundle };
   }
 
   /**
@@ -158,11 +159,15 @@ export class Session {
     return readBody(response, maxBytes);
   }
 
-  /** A good receipt of another instance is not one for what was sealed to this one. */
-  #sameKeyset(result: ReceiptResult): ReceiptResult {
+  /**
+   * A good receipt of another instance is not one for what was sealed to this one. The next generation of its keys is
+   * this instance: what was sealed to the former one is still opened for a while.
+   */
+  #sameKeyset(result: ReceiptResult, bundle: Uint8Array): ReceiptResult {
     const { receipt, verdict } = result;
     const own = this.document.statement.keysetDigest;
     if (!receipt || equalBytes(receipt.claims.keysetDigest, own)) return result;
+    if (follows(citedKeyset(bundle), this.document)) return result;
     const reason = `the receipt is of keyset ${toHex(receipt.claims.keysetDigest)}, this session of ${toHex(own)}`;
     const refused = fail('receipt.keyset', 'receipt', 'KEYSET_MISMATCH', reason);
     const checks = verdict.checks.map((check) => (check.id === 'receipt.keyset' ? refused : check));
@@ -172,6 +177,22 @@ export class Session {
       verdict: { ...verdict, checks, decision: decide(checks), tier: tierOf(checks, simulated) },
     };
   }
+}
+
+/** Keyset of the cited document; it verified with the receipt. */
+function citedKeyset(bundle: Uint8Array): Keyset {
+  return parseDocument(parseBundle(bundle).cited).keyset;
+}
+
+/** Whether a keyset is of the generation right after that of the document (DESIGN section 3). */
+function follows(next: Keyset, { keyset, statement }: EvidenceDocument): boolean {
+  return (
+    next.generation === keyset.generation + 1 &&
+    next.previous !== undefined &&
+    equalBytes(next.previous, statement.keysetDigest) &&
+    equalBytes(next.instance, keyset.instance) &&
+    equalBytes(next.log.x, keyset.log.x)
+  );
 }
 
 function bytesOf(body: Uint8Array | string): Uint8Array {

@@ -116,7 +116,7 @@ export function staleness(item: CollateralItem, now: number): CollateralError | 
 }
 
 /** Longest time for which nobody is asked again. Manifests are re-issued under one id, without a date of their own. */
-const FRESH_MS: Readonly<Record<CollateralNeed['kind'], number>> = {
+export const FRESH_MS: Readonly<Record<CollateralNeed['kind'], number>> = {
   vcek: 30 * DAY_MS,
   'amd-chain': 30 * DAY_MS,
   'amd-crl': DAY_MS,

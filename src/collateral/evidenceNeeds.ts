@@ -127,9 +127,9 @@ export interface DocumentOptions {
   readonly ocsp?: boolean | undefined;
 }
 
-/** For a whole evidence document. */
+/** For a whole evidence document, or for its CPU and its devices. */
 export function documentNeeds(
-  document: EvidenceDocument,
+  document: Pick<EvidenceDocument, 'cpu' | 'devices'>,
   crypto: CryptoProvider,
   options: DocumentOptions = {},
 ): EvidenceNeeds {
@@ -154,7 +154,7 @@ export function joinNeeds(all: readonly EvidenceNeeds[]): EvidenceNeeds {
 }
 
 function cpuNeeds(
-  { cpu }: EvidenceDocument,
+  { cpu }: Pick<EvidenceDocument, 'cpu'>,
   crypto: CryptoProvider,
   product: SnpProduct | undefined,
 ): EvidenceNeeds {

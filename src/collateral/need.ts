@@ -87,12 +87,22 @@ export function needKey(need: CollateralNeed): string {
       return 'intel/root-crl';
     case 'rim':
       return `nvidia/rim/${need.id}`;
-    case 'ocsp': {
-      const { issuerNameHash, issuerKeyHash, serial } = ocspCertId(need);
-      const question = [need.hash, ...[issuerNameHash, issuerKeyHash, serial].map(toHex)];
-      return `ocsp/${need.responder}/${question.join('/')}`;
-    }
+    case 'ocsp':
+      return ocspKey(need);
   }
+}
+
+/** Two certificates are read for each: once is enough. */
+const OCSP_KEYS = new WeakMap<OcspNeed, string>();
+
+function ocspKey(need: OcspNeed): string {
+  const known = OCSP_KEYS.get(need);
+  if (known !== undefined) return known;
+  const { issuerNameHash, issuerKeyHash, serial } = ocspCertId(need);
+  const question = [need.hash, ...[issuerNameHash, issuerKeyHash, serial].map(toHex)];
+  const key = `ocsp/${need.responder}/${question.join('/')}`;
+  OCSP_KEYS.set(need, key);
+  return key;
 }
 
 function ocspCertId({ certificate, issuer, hash }: OcspNeed): OcspCertId {

@@ -7,7 +7,11 @@ export const CONFIG_ERRORS = {
   CONFIG_INVALID: 'A setting has a value that it cannot have. `vouchsafe config print` lists all settings.',
   CONFIG_UNKNOWN: 'No setting has this name. `vouchsafe config print` lists all settings.',
   COLLECTOR_MISSING:
-    'This machine has hardware whose evidence this release cannot collect; it will in a later one. For development, start with --simulated.',
+    'Something here looks like a TEE or an NVIDIA device, and no evidence of it can be had. Run `vouchsafe doctor`; for development, start with --simulated.',
+  TLS_UNSUPPORTED:
+    'TLS ends in one process alone. Set server.processes to 1, or tls.enabled to false and put a TLS proxy before it.',
+  TLS_INCOMPLETE:
+    'A PKCS#12 file needs tls.enabled, and a password file needs a PKCS#12 file. Set what is missing.',
   KEYS_MISSING:
     'Beyond this machine the API needs keys. Add one with `vouchsafe key new`, or set keys.required to "never" to serve everybody.',
 } as const;

@@ -5,6 +5,7 @@ import { encodeDc, type Dc, type DcMap } from '../../attestation/cbor/determinis
 import { JsonError, parseStrictJson, parseStrictJsonText } from '../../attestation/json/strict.ts';
 import { ConfigError } from './errors.ts';
 import { type Config, CONFIG_SCHEMA, exposedHost, keysRequired, type Setting, SETTINGS } from './schema.ts';
+import { checkTls } from './tls.ts';
 
 /** The file that is read where no other is named; it may be absent. */
 export const DEFAULT_FILE = 'vouchsafe.config.json';
@@ -60,6 +61,7 @@ export function checkConfig(values: unknown): Config {
   const parsed = CONFIG_SCHEMA.safeParse(values);
   if (!parsed.success) throw toConfigError(parsed.error.issues);
   const config = parsed.data;
+  checkTls(config);
   if (keysRequired(config) && config.keys.apiKeys.length === 0) {
     const host = exposedHost(config) ?? config.server.host;
     throw new ConfigError('KEYS_MISSING', `keys are required on ${host}, and there is none`);

@@ -1,11 +1,16 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { archiveSection } from './archive.ts';
+import { keyReleaseSection } from './keyRelease.ts';
+import { collateralSection } from './collateral.ts';
+import { hardwareSection } from './hardware.ts';
 import { keysSection } from './keys.ts';
 import { objectStoreSection } from './objectStore.ts';
 import { timestampsSection, witnessesSection } from './outsiders.ts';
 import { PACKAGE_ROOT } from './package.ts';
 import { scittSection } from './scitt.ts';
+import { selfCheckSection } from './selfCheck.ts';
+import { tlsSection } from './tls.ts';
 
 /** Covered by the digest that receipts state: the setting decides outputs, or what is vouched for and how. */
 const MEASURED = { measured: true } as const;
@@ -29,6 +34,7 @@ export const SECTIONS = {
       description: 'Processes that serve HTTP. With several, one more signs and runs no requests of its own.',
     }),
   }),
+  tls: tlsSection,
   grpc: z.strictObject({
     host: z
       .string()
@@ -135,6 +141,7 @@ export const SECTIONS = {
   objectStore: objectStoreSection,
   archive: archiveSection,
   keys: keysSection,
+  keyRelease: keyReleaseSection,
   limits: z.strictObject({
     bodyBytes: z
       .int()
@@ -212,10 +219,12 @@ export const SECTIONS = {
       .max(3650)
       .default(30)
       .meta({
-        description: 'Life of the keys. No receipts afterwards; a restart makes new keys.',
+        description: 'Life of a generation of keys. The next one follows when four fifths of it are over.',
         ...MEASURED,
       }),
   }),
+  selfCheck: selfCheckSection,
+  collateral: collateralSection,
   scitt: scittSection,
   witnesses: witnessesSection,
   timestamps: timestampsSection,
@@ -226,21 +235,7 @@ export const SECTIONS = {
       .meta({ description: 'Least level that is written; debug has a line for every request.' }),
     format: z.enum(['json', 'pretty']).default('json').meta({ description: 'Form of a line.' }),
   }),
-  hardware: z.strictObject({
-    collector: z
-      .enum(['auto', 'simulated'])
-      .default('auto')
-      .meta({
-        description: 'auto: simulated only where nothing looks like a TEE or an NVIDIA device.',
-        ...MEASURED,
-      }),
-    gpus: z
-      .int()
-      .min(0)
-      .max(64)
-      .default(1)
-      .meta({ description: 'Number of simulated GPUs.', ...MEASURED }),
-  }),
+  hardware: hardwareSection,
 } as const;
 
 export const CONFIG_SCHEMA = z.strictObject(SECTIONS);

@@ -13,6 +13,8 @@ import { inferenceEndpoint } from './routes/inference.ts';
 import { metrics } from './routes/metrics.ts';
 import { listModels, retrieveModel } from './routes/models.ts';
 import { archiveRoutes } from './routes/archive.ts';
+import { keyRoutes } from './routes/keys.ts';
+import { keyReleaseRoutes } from './routes/keyRelease.ts';
 import { logRoutes } from './routes/log.ts';
 import { live, modelMetadata, modelReady, ready, serverMetadata } from './routes/oip.ts';
 import { operatorRoutes } from './routes/operator.ts';
@@ -41,6 +43,8 @@ export function createApp(service: Service): Express {
     ...logRoutes(service),
     ...scittRoutes(service),
     ...operatorRoutes(service),
+    ...keyRoutes(service),
+    ...keyReleaseRoutes(service),
     ...archiveRoutes(service),
   ];
   for (const { method, path, handler } of routes) app[method](path, handler);

@@ -1,9 +1,17 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createApp } from './app.ts';
 import type { Config } from '../config/schema.ts';
+import { stackFrames } from './logging.ts';
 import type { Service } from './service.ts';
+import { type TlsParts, TlsServer } from './tls.ts';
 
 /** Longest time for the head of a request: slow senders hold no connection. */
 const HEAD_MS = 10_000;
@@ -15,6 +23,8 @@ const MAX_HEADERS = 100;
 const SPARE_CONNECTIONS = 4096;
 /** How often a stop looks whether requests are still in flight. */
 const DRAIN_STEP_MS = 20;
+
+type HttpServer = Server | TlsServer['server'];
 
 /** A server that listens. */
 export interface Listening {
@@ -32,26 +42,44 @@ export function maxConnections({ concurrency, queue }: Config['limits']): number
 /** What a server needs to know of the service behind it. */
 export type Door = Pick<Service, 'config' | 'admission' | 'lifetimes'>;
 
-/** Answers the whole API: at the address of the configuration, or on a Unix socket. */
+/** Answers the whole API: at the address of the configuration, where TLS may end, or on a Unix socket. */
 export function listen(service: Service, socket?: string): Promise<Listening> {
-  return listenWith(service, createApp(service), socket);
+  const { tlsKey, vouching, log } = service;
+  const tls = tlsKey && {
+    key: tlsKey,
+    evidence: () => (vouching.hasHead ? vouching.head.digest : undefined),
+    onFailure: (error: unknown) => {
+      log.error('there is no new TLS certificate', { frames: stackFrames(error) });
+    },
+  };
+  return listenWith(service, createApp(service), socket === undefined ? { tls } : { socket });
 }
 
-export async function listenWith(service: Door, app: RequestListener, socket?: string): Promise<Listening> {
+/** Where a server listens: on the Unix socket, else at the address of the configuration. */
+export interface Place {
+  readonly socket?: string;
+  /** Undefined where TLS does not end here. */
+  readonly tls?: TlsParts | undefined;
+}
+
+export async function listenWith(
+  service: Door,
+  app: RequestListener,
+  { socket, tls }: Place = {},
+): Promise<Listening> {
   const { server: address, limits } = service.config;
-  const server = createServer(
-    {
-      maxHeaderSize: limits.headerBytes,
-      headersTimeout: Math.min(HEAD_MS, limits.requestTimeoutMs),
-      requestTimeout: limits.requestTimeoutMs,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      connectionsCheckingInterval: CHECK_MS,
-    },
-    (request, response) => {
-      if (service.admission.isClosed) response.setHeader('connection', 'close');
-      app(request, response);
-    },
-  );
+  const options: ServerOptions = {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: Math.min(HEAD_MS, limits.requestTimeoutMs),
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    connectionsCheckingInterval: CHECK_MS,
+  };
+  const answer: RequestListener = (request, response) => {
+    if (service.admission.isClosed) response.setHeader('connection', 'close');
+    app(request, response);
+  };
+  const server = tls ? (await TlsServer.create(options, answer, tls)).server : createServer(options, answer);
   server.maxHeadersCount = MAX_HEADERS;
   server.maxConnections = maxConnections(limits);
   server.on('clientError', answerClientError);
@@ -83,7 +111,7 @@ function answerClientError(
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
-async function drain(service: Door, server: Server, timeoutMs: number): Promise<void> {
+async function drain(service: Door, server: HttpServer, timeoutMs: number): Promise<void> {
   service.admission.close();
   const closed = new Promise<void>((resolve) =>
     server.close(() => {

@@ -2,7 +2,9 @@ import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Engine } from '../engine/engine.ts';
 import type { Vouching } from '../receipts/vouching.ts';
+import type { KeeperStatus } from '../collateral/keeper.ts';
 import type { Admission } from './admission.ts';
+import { registerEvidenceMetrics } from './evidenceMetrics.ts';
 
 /** How often the event loop is asked for its delay: what is measured is this longer. */
 const DELAY_RESOLUTION_MS = 10;
@@ -12,6 +14,7 @@ export interface MetricsParts {
   readonly engine: Engine;
   readonly vouching: Vouching;
   readonly admission: Admission;
+  readonly collateralStatus?: (() => KeeperStatus) | undefined;
   readonly now: () => number;
 }
 
@@ -46,6 +49,7 @@ export class Metrics {
     this.#delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
     this.#delay.enable();
     this.#observe(parts);
+    registerEvidenceMetrics(this.#registry, parts);
   }
 
   /** `text/plain` of Prometheus. */
@@ -73,11 +77,13 @@ export class Metrics {
   /** Values that are read when somebody asks. */
   #observe({ engine, vouching, admission, now }: MetricsParts): void {
     this.#gauge('receipts_uncovered', 'Receipts that no document covers yet.', () => vouching.uncovered);
-    this.#gauge('evidence_sequence', 'Number of the newest evidence document.', () => vouching.head.seq);
+    this.#gauge('evidence_sequence', 'Number of the newest evidence document.', () =>
+      vouching.hasHead ? vouching.head.seq : Number.NaN,
+    );
     this.#gauge(
       'evidence_age_seconds',
-      'Age of the newest evidence document.',
-      () => (now() - vouching.collectedAt) / 1000,
+      'Age of the newest evidence document; NaN while there is none.',
+      () => (vouching.hasHead ? (now() - vouching.collectedAt) / 1000 : Number.NaN),
     );
     this.#observeAnchoring(vouching, now);
     this.#gauge('signing_stopped', 'Whether nothing is signed; readiness says why.', () =>

@@ -3,6 +3,7 @@ import { OPERATOR_STATEMENT_TYPE } from '../../attestation/operator/statement.ts
 import { SOFTWARE } from '../config/package.ts';
 import { CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, INFER, RESPONSES } from './requestSchemas.ts';
 import { ARCHIVE_PATHS } from './openapiArchive.ts';
+import { KEY_RELEASE_PATHS } from './openapiKeyRelease.ts';
 import { LOG_PATHS } from './openapiLog.ts';
 import { answer, content, failure, JSON_TYPE, KEYED, keyed, open, path } from './openapiParts.ts';
 import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './routes/receipts.ts';
@@ -177,7 +178,19 @@ export const OPENAPI = {
         },
       },
     },
+    '/v1/keys/rotate': {
+      post: {
+        summary: 'Has new keys follow those in use',
+        security: KEYED,
+        responses: {
+          200: answer('The new generation, and the first evidence that vouches for it'),
+          401: failure('The admin key is needed'),
+          503: failure('No evidence can be made now: the former keys go on'),
+        },
+      },
+    },
     ...LOG_PATHS,
+    ...KEY_RELEASE_PATHS,
     ...ARCHIVE_PATHS,
     '/v2': { get: keyed('This server', [], answer('Name, version, extensions')) },
     '/v2/health/live': { get: open('Whether the process answers', answer('It does')) },

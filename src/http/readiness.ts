@@ -7,6 +7,10 @@ export interface Obstacle {
   /** Stable, where there is one. */
   readonly code?: string;
   readonly reason: string;
+  /** What a person can do about it. */
+  readonly advice?: string;
+  /** What the verifier of this service says of its evidence. */
+  readonly refusal?: string;
 }
 
 export interface Readiness {
@@ -20,7 +24,7 @@ export function readiness({ engine, vouching, logFailure, admission, archive }: 
   const { state } = engine.health();
   if (state !== 'ready') obstacles.push({ component: 'engine', reason: `the engine is ${state}` });
   const { stopReason: stop } = vouching;
-  if (stop) obstacles.push({ component: 'evidence', code: stop.code, reason: stop.reason });
+  if (stop) obstacles.push({ component: 'evidence', ...stop });
   const failure = logFailure();
   if (failure !== undefined) obstacles.push({ component: 'log', reason: failure });
   const { code } = archive?.contentFailure ?? {};

@@ -4,8 +4,9 @@ import { encodeCoseKey, keyThumbprint, type CoseKey } from '../../attestation/co
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { parseDocument } from '../../attestation/evidence/document.ts';
 import { Refusal } from '../../attestation/errors.ts';
+import type { Keyset } from '../../attestation/keyset.ts';
 import { isLogError, LogError } from '../log/errors.ts';
-import type { FormerServedLogs } from './servedLog.ts';
+import type { FormerServedLog, FormerServedLogs } from './servedLog.ts';
 
 const KID_LABEL = 2;
 
@@ -25,9 +26,9 @@ export function nameKey(key: CoseKey): NamedKey {
 }
 
 /**
- * Inclusion keys of former instances, from the keysets of their evidence on disk: receipts that they signed are to be
- * verified as long as there are any. They are read when somebody asks, once unless a log could not be read at that
- * moment. A damaged log has no key here.
+ * Inclusion keys of former instances, of all their generations, from the keysets of their evidence on disk: receipts
+ * that they signed are to be verified as long as there are any. They are read when somebody asks, once unless a log
+ * could not be read at that moment. A damaged log has no key here.
  */
 export class RetiredKeys {
   readonly #former: FormerServedLogs;
@@ -46,22 +47,45 @@ export class RetiredKeys {
     const keys: NamedKey[] = [];
     let isWhole = true;
     for (const { instance } of this.#former.logs) {
-      const key = await this.#keyOf(instance);
-      if (key === 'away') isWhole = false;
-      else if (key) keys.push(key);
+      const found = await this.#keysOf(instance);
+      if (found === 'away') isWhole = false;
+      else keys.push(...found);
     }
     if (!isWhole) this.#keys = undefined;
     return keys;
   }
 
-  async #keyOf(instance: string): Promise<NamedKey | 'away' | undefined> {
+  async #keysOf(instance: string): Promise<readonly NamedKey[] | 'away'> {
     try {
       const log = await this.#former.open(instance);
-      return log && nameKey(parseDocument(await log.readEvidence(0)).keyset.inclusion);
+      return log ? (await keysetsOf(log)).map(({ inclusion }) => nameKey(inclusion)) : [];
     } catch (error) {
       if (isLogError(error, 'LOG_UNAVAILABLE')) return 'away';
-      if (error instanceof LogError || error instanceof Refusal) return undefined;
+      if (error instanceof LogError || error instanceof Refusal) return [];
       throw error;
     }
   }
+}
+
+/** A document of a line, by its place and its keyset. */
+interface KeysetAt {
+  readonly seq: number;
+  readonly keyset: Keyset;
+}
+
+/** The keysets of all generations, the oldest first. They never fall along the line: where they change is found by halving. */
+async function keysetsOf(log: FormerServedLog): Promise<readonly Keyset[]> {
+  const read = async (seq: number): Promise<KeysetAt> => {
+    const { keyset } = parseDocument(await log.readEvidence(seq));
+    return { seq, keyset };
+  };
+  const after = async (from: KeysetAt, to: KeysetAt): Promise<readonly Keyset[]> => {
+    const steps = to.keyset.generation - from.keyset.generation;
+    if (steps <= 0) return [];
+    if (steps === 1 || to.seq - from.seq <= 1) return [to.keyset];
+    const middle = await read(Math.floor((from.seq + to.seq) / 2));
+    return [...(await after(from, middle)), ...(await after(middle, to))];
+  };
+  const first = await read(0);
+  return [first.keyset, ...(await after(first, await read(log.evidenceHead?.seq ?? 0)))];
 }

@@ -49,26 +49,25 @@ export interface Unsealed {
   readonly reply: Reply;
 }
 
-/** What opens sealed requests: the private key of the keyset's first HPKE entry. */
+/** What opens sealed requests: the private key of a keyset's first HPKE entry. */
 export interface Unsealer {
   readonly key: CryptoKey;
   readonly guard: ReplayGuard;
 }
 
 /**
- * Opens one sealed request. Inner and outer path must agree, or a carrier could move the body to another route; each
- * encapsulated key is taken once, or it could ask again.
+ * Opens one sealed request: under the keys in use, else under those of the generation before, while they are kept.
+ * Inner and outer path must agree, or a carrier could move the body to another route; each encapsulated key is taken
+ * once, or it could ask again.
  */
 export async function unseal(
-  { key, guard }: Unsealer,
+  unsealers: readonly Unsealer[],
   outer: IncomingMessage & { readonly originalUrl: string },
   body: Uint8Array,
   outgoing: Outgoing,
 ): Promise<Unsealed> {
   const enc = encapsulatedKey(outer);
-  guard.requireNew(enc);
-  const opened = await open(key, enc, body);
-  guard.take(enc);
+  const opened = await openOnce(unsealers, enc, body);
   const request = parseInner(opened.plaintext);
   if (request.method !== outer.method || request.path !== outer.originalUrl) {
     throw new ServiceError(
@@ -88,11 +87,27 @@ function encapsulatedKey({ headers }: IncomingMessage): Uint8Array {
   return Buffer.from(text, 'hex');
 }
 
-async function open(key: CryptoKey, enc: Uint8Array, body: Uint8Array): Promise<OpenedRequest> {
+async function openOnce(
+  unsealers: readonly Unsealer[],
+  enc: Uint8Array,
+  body: Uint8Array,
+): Promise<OpenedRequest> {
+  for (const { key, guard } of unsealers) {
+    guard.requireNew(enc);
+    const opened = await open(key, enc, body);
+    if (!opened) continue;
+    guard.take(enc);
+    return opened;
+  }
+  throw new SealedUnopened();
+}
+
+/** Undefined where the body does not open under this key. */
+async function open(key: CryptoKey, enc: Uint8Array, body: Uint8Array): Promise<OpenedRequest | undefined> {
   try {
     return await openRequest(key, enc, body);
   } catch (error) {
-    if (error instanceof Refusal) throw new SealedUnopened();
+    if (error instanceof Refusal) return undefined;
     throw error;
   }
 }

@@ -25,6 +25,8 @@ export interface ServedLog {
 export interface FormerServedLog extends ServedLog {
   /** All entries, those after the last checkpoint included. */
   readonly size: number;
+  /** The newest evidence document; undefined where there is none. */
+  readonly evidenceHead: { readonly seq: number } | undefined;
 }
 
 /** A log with what of it auditors read. */
@@ -62,6 +64,6 @@ export interface ServedLogs {
 const sha256 = sha256With(nodeCrypto);
 
 /** The verifier key of the running instance's checkpoints (C2SP signed-note). */
-export function logVkey({ origin, log }: Keyset): string {
+export function logVkey({ origin, log }: Pick<Keyset, 'log' | 'origin'>): string {
   return encodeVkey(makeVkey(sha256, origin, log.x));
 }

@@ -1,9 +1,11 @@
 import type { Logger } from 'winston';
 import type { Collateral } from '../../attestation/collateral.ts';
+import type { KeeperStatus } from '../collateral/keeper.ts';
 import type { Keyset } from '../../attestation/keyset.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Config } from '../config/schema.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { KeyReleaser } from '../receipts/keyReleaser.ts';
 import type { Vouching } from '../receipts/vouching.ts';
 import { Admission } from './admission.ts';
 import { Gate } from './auth.ts';
@@ -13,6 +15,7 @@ import { Metrics } from './metrics.ts';
 import { ReplayGuard } from './replayGuard.ts';
 import type { Unsealer } from './sealed.ts';
 import type { ServedLogs } from './servedLog.ts';
+import type { TlsKey } from './tls.ts';
 import { Vouched } from './vouched.ts';
 
 /** What the composition root hands to this room. */
@@ -22,11 +25,18 @@ export interface ServiceParts {
   readonly vouching: Vouching;
   /** The log of this instance and those of former ones. */
   readonly logs: ServedLogs;
+  /** What vendors say about the evidence, and how old it is; undefined where nobody is asked. */
+  readonly collateralStatus?: (() => KeeperStatus) | undefined;
   /** Undefined where nothing is archived. */
   readonly archive?: Archive | undefined;
-  readonly keyset: Keyset;
-  /** Private half of the keyset's first HPKE key. */
-  readonly hpkeKey: CryptoKey;
+  /** Undefined where this node releases no keys. */
+  readonly keyReleaser?: KeyReleaser | undefined;
+  /** What is the same in all generations of its keys; for the keys in use ask `vouching`. */
+  readonly keyset: Pick<Keyset, 'instance' | 'log' | 'origin'>;
+  /** Private halves of the keysets' first HPKE keys: of the generation in use, then of one in its overlap. */
+  readonly hpkeKeys: () => readonly CryptoKey[];
+  /** Key of TLS of the keyset in use; undefined where TLS does not end here. */
+  readonly tlsKey?: (() => TlsKey) | undefined;
   /** True where the evidence comes from simulated hardware. */
   readonly simulated: boolean;
   readonly software: { readonly name: string; readonly version: string };
@@ -42,7 +52,7 @@ export interface Service extends ServiceParts {
   readonly admission: Admission;
   readonly metrics: Metrics;
   readonly vouched: Vouched;
-  readonly unsealer: Unsealer;
+  readonly unsealers: () => readonly Unsealer[];
   /** Requests that are being answered. */
   readonly lifetimes: Set<Lifetime>;
   readonly collateral: () => Promise<Collateral>;
@@ -55,7 +65,8 @@ export function createService(parts: ServiceParts): Service {
   const { config, engine, vouching, log, now } = parts;
   const { concurrency, queue } = config.limits;
   const admission = new Admission(concurrency, queue, config.keys.apiKeys.length);
-  const metrics = new Metrics({ engine, vouching, admission, now });
+  const { collateralStatus } = parts;
+  const metrics = new Metrics({ engine, vouching, admission, collateralStatus, now });
   const vouched = new Vouched({
     engine,
     vouching,
@@ -75,10 +86,21 @@ export function createService(parts: ServiceParts): Service {
     admission,
     metrics,
     vouched,
-    unsealer: { key: parts.hpkeKey, guard: new ReplayGuard() },
+    unsealers: withGuards(parts.hpkeKeys),
     lifetimes: new Set(),
     collateral: () => vouching.collateral(),
     startedAt: Math.floor(now() / 1000),
     logsRequests: log.isDebugEnabled(),
   };
+}
+
+/** Each key has a guard of its own, which goes with it: a request opens under one key alone. */
+function withGuards(keys: () => readonly CryptoKey[]): () => readonly Unsealer[] {
+  const guards = new WeakMap<CryptoKey, ReplayGuard>();
+  return () =>
+    keys().map((key) => {
+      const guard = guards.get(key) ?? new ReplayGuard();
+      guards.set(key, guard);
+      return { key, guard };
+    });
 }

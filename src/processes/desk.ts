@@ -86,10 +86,13 @@ type StateParts = Pick<DeskParts, 'engine' | 'vouching'> & {
   readonly archive?: Pick<Archive, 'contentFailure'> | undefined;
 };
 
+/** While there is none, issuing is stopped: no receipt cites it. */
+const NO_EVIDENCE = new Uint8Array(0);
+
 export function signerState({ engine, vouching, archive }: StateParts): SignerState {
   return {
     models: [...engine.models.values()],
-    evidence: vouching.head.digest,
+    evidence: vouching.hasHead ? vouching.head.digest : NO_EVIDENCE,
     stop: vouching.stopReason,
     content: archive?.contentFailure?.code,
   };

@@ -119,6 +119,7 @@ function isSame(a: SignerState, b: SignerState): boolean {
   return (
     a.evidence === b.evidence &&
     a.stop?.code === b.stop?.code &&
+    a.stop?.refusal === b.stop?.refusal &&
     a.content === b.content &&
     a.models.length === b.models.length &&
     a.models.every((model, i) => model === b.models[i])

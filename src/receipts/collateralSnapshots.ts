@@ -5,7 +5,8 @@ import type { Collateral } from '../../attestation/collateral.ts';
 import type { EvidenceSource } from './evidence.ts';
 import type { ReceiptLog } from './log.ts';
 
-interface Snapshot {
+/** What vendors said, as it is judged and as it is kept. */
+export interface Snapshot {
   readonly collateral: Collateral;
   readonly encoded: Uint8Array;
 }
@@ -14,7 +15,7 @@ interface Snapshot {
 export class CollateralSnapshots {
   readonly #source: Pick<EvidenceSource, 'collateral'>;
   readonly #log: Pick<ReceiptLog, 'writeCollateral' | 'readCollateral'>;
-  #written: Snapshot | undefined;
+  #taken: Snapshot | undefined;
   #read: Snapshot | undefined;
 
   constructor(
@@ -25,16 +26,21 @@ export class CollateralSnapshots {
     this.#log = log;
   }
 
-  /** Keeps what is known now for document `seq`. Where vendors give nothing, what was known before stands. */
-  async keep(seq: number): Promise<void> {
-    this.#written = await this.#current();
-    await this.#log.writeCollateral(seq, this.#written.encoded);
+  /** What is known now. Where vendors give nothing, what was known before stands. */
+  async take(): Promise<Snapshot> {
+    this.#taken = await this.#current();
+    return this.#taken;
+  }
+
+  /** Keeps what document `seq` was judged by. */
+  async keep(seq: number, { encoded }: Snapshot): Promise<void> {
+    await this.#log.writeCollateral(seq, encoded);
   }
 
   /** What was known when document `seq` was made. */
   async of(seq: number): Promise<Collateral> {
     const encoded = await this.#log.readCollateral(seq);
-    const known = [this.#written, this.#read].find(
+    const known = [this.#taken, this.#read].find(
       (snapshot) => snapshot && Buffer.compare(snapshot.encoded, encoded) === 0,
     );
     this.#read = known ?? { collateral: readSnapshot(encoded), encoded };
@@ -43,7 +49,7 @@ export class CollateralSnapshots {
 
   /** Collateral is large and changes seldom: it is encoded once for each object. */
   async #current(): Promise<Snapshot> {
-    const known = this.#written;
+    const known = this.#taken;
     try {
       const collateral = await this.#source.collateral();
       if (known?.collateral === collateral) return known;

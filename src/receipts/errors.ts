@@ -1,3 +1,4 @@
+import type { RefusalCode } from '../../attestation/errors.ts';
 import type { DiscontinuityCode } from './continuity.ts';
 
 /** Why no evidence or receipt can be had now. Codes are stable; HTTP gives them as 429, 503 or 404. */
@@ -11,11 +12,16 @@ export type VouchingErrorCode =
   | 'RECEIPT_NOT_FOUND';
 
 /** Why nothing is signed now. Codes are stable; a discontinuity lasts until the service is restarted. */
-export type StopCode = 'STOPPING' | 'KEYSET_EXPIRED' | 'EVIDENCE_TOO_OLD' | DiscontinuityCode;
+export type StopCode =
+  'STOPPING' | 'KEYSET_EXPIRED' | 'EVIDENCE_TOO_OLD' | 'SELF_CHECK_FAILED' | DiscontinuityCode;
 
 export interface StopReason {
   readonly code: StopCode;
   readonly reason: string;
+  /** What a person can do about it, where that is more than to wait. */
+  readonly advice?: string;
+  /** Of `SELF_CHECK_FAILED`: what the verifier says. */
+  readonly refusal?: RefusalCode;
 }
 
 export class VouchingError extends Error {

@@ -22,6 +22,8 @@ import { type HardwareFacts, readHardware } from './hardwareFacts.ts';
 export interface EvidenceSource {
   collectDevices(nonce: Uint8Array): Promise<readonly DeviceEvidence[]>;
   collectCpu(reportData: Uint8Array): Promise<CpuEvidence>;
+  /** Log of measured boot as the platform has it; undefined, or left out, where it has none. */
+  bootLog?(): Promise<Uint8Array | undefined>;
   collateral(): Promise<Collateral>;
 }
 
@@ -57,6 +59,13 @@ export interface CollectedDocument {
   readonly nonceTree: MemoryTree;
   /** What must be as it was in the document before. */
   readonly hardware: HardwareFacts;
+  readonly times: CollectionTimes;
+}
+
+/** How long the hardware took, milliseconds. */
+export interface CollectionTimes {
+  readonly devicesMs: number;
+  readonly cpuMs: number;
 }
 
 const sha256 = sha256With(nodeCrypto);
@@ -82,12 +91,18 @@ export async function collectDocument(
     timeAnchor: request.timeAnchor && nodeCrypto.hash('sha256', request.timeAnchor),
   };
   const b = statementDigest(encodeStatement(statement), nodeCrypto);
+  const began = performance.now();
   const devices = await source.collectDevices(gpuNonce(b, nodeCrypto));
+  const devicesEnd = performance.now();
   const g = devicesDigest(encodeDevices(devices), nodeCrypto);
+  const cpuBegin = performance.now();
   const cpu = await source.collectCpu(reportData(b, g, nodeCrypto));
+  const times = { devicesMs: devicesEnd - began, cpuMs: performance.now() - cpuBegin };
+  // After the report: registers may grow meanwhile, and a log that is longer than they say is refused.
+  const bootLog = await source.bootLog?.();
   const { keyset, timeAnchor, operator } = request;
   const hardware = readHardware(cpu, devices);
-  const encoded = encodeDocument({ keyset, statement, cpu, devices, timeAnchor, operator });
+  const encoded = encodeDocument({ keyset, statement, cpu, devices, bootLog, timeAnchor, operator });
   const head = {
     seq: request.seq,
     digest: documentDigest(encoded, nodeCrypto),
@@ -95,7 +110,7 @@ export async function collectDocument(
     logSize: request.log.size,
     serials: devices.map(leafSerial),
   };
-  return { head, nonceTree, hardware };
+  return { head, nonceTree, hardware, times };
 }
 
 /** Content of the leaf's serial INTEGER without a leading zero. */

@@ -1,35 +1,26 @@
 import { setImmediate } from 'node:timers/promises';
-import { checkNonce, MAX_NONCES } from '../../attestation/binding.ts';
 import type { Anchoring } from './anchoring.ts';
+import type { Collateral } from '../../attestation/collateral.ts';
 import type { CollateralSnapshots } from './collateralSnapshots.ts';
 import { Discontinuity, requireContinuity } from './continuity.ts';
 import { CoverageMarks, type CoveringMark } from './coverageMarks.ts';
+import { asDiscontinuity, describeEvidenceFailure } from './evidenceFailure.ts';
 import {
   collectDocument,
   type CollectedDocument,
+  type CollectionTimes,
+  type DocumentRequest,
   type EvidenceHead,
   type EvidenceSource,
 } from './evidence.ts';
-import { VouchingError } from './errors.ts';
+import { type StopReason, VouchingError } from './errors.ts';
 import type { HardwareFacts } from './hardwareFacts.ts';
 import type { Issuer } from './issuer.ts';
-import type { InstanceKeys } from './keys.ts';
+import type { Generation, Generations } from './generations.ts';
 import type { ReceiptLog } from './log.ts';
+import { type NonceAnswer, type NonceBatch, NonceQueue } from './nonceQueue.ts';
 import type { SignedHead } from './outsider.ts';
-
-/** The asker's place in the nonce tree of a document. */
-export interface NonceAnswer {
-  readonly head: EvidenceHead;
-  readonly index: number;
-  readonly count: number;
-  readonly path: readonly Uint8Array[];
-}
-
-interface NonceWaiter {
-  readonly nonce: Uint8Array;
-  readonly resolve: (answer: NonceAnswer) => void;
-  readonly reject: (error: Error) => void;
-}
+import { type SelfCheck, SelfCheckFailure } from './selfCheck.ts';
 
 interface CoverageWaiter {
   readonly index: number;
@@ -37,19 +28,38 @@ interface CoverageWaiter {
   readonly reject: (error: Error) => void;
 }
 
+/** How things stood when a collection began. */
+interface CollectionStart {
+  /** Receipts so far. */
+  readonly issued: number;
+  readonly startedAt: number;
+}
+
 export interface EvidenceLineParts {
   readonly source: EvidenceSource;
-  readonly keys: InstanceKeys;
+  readonly generations: Generations;
+  /** Told in the instant in which receipts change to the keys of the next generation. */
+  readonly onGeneration?: (() => void) | undefined;
   readonly issuer: Issuer;
   readonly log: ReceiptLog;
   readonly snapshots: CollateralSnapshots;
   readonly anchoring: Anchoring;
   readonly onDiscontinuity?: ((discontinuity: Discontinuity) => void) | undefined;
+  /** Judges each document before it is kept; without it none is judged. */
+  readonly selfCheck?: Pick<SelfCheck, 'check'> | undefined;
+  /** Told how long each document took. */
+  readonly onTimes: (times: EvidenceTimes) => void;
   /** Statement of whoever answers for the instance; undefined where nobody gave one. */
   readonly operator: () => Uint8Array | undefined;
   /** Signs and publishes the head of the log at a size. */
   readonly publish: (size: number, root: Uint8Array) => Promise<SignedHead>;
   readonly now: () => number;
+}
+
+/** How long one document took, milliseconds. */
+export interface EvidenceTimes extends CollectionTimes {
+  /** Undefined where it was not judged. */
+  readonly selfCheckMs: number | undefined;
 }
 
 /**
@@ -59,11 +69,14 @@ export interface EvidenceLineParts {
 export class EvidenceLine {
   readonly #parts: EvidenceLineParts;
   readonly #marks = new CoverageMarks();
-  #nonces: NonceWaiter[] = [];
+  readonly #nonces = new NonceQueue();
   #coverage: CoverageWaiter[] = [];
+  /** Callers of `collect`. */
+  #tried: (() => void)[] = [];
   #head: EvidenceHead | undefined;
   #hardware: HardwareFacts | undefined;
   #discontinuity: Discontinuity | undefined;
+  #selfCheck: SelfCheckFailure | undefined;
   #collectedAt = 0;
   #wanted = false;
   #running: Promise<void> | undefined;
@@ -93,9 +106,30 @@ export class EvidenceLine {
     return this.#failure;
   }
 
-  /** Why the hardware is not what it was: for good, nothing is collected any more. */
-  get discontinuity(): Discontinuity | undefined {
-    return this.#discontinuity;
+  /** Why nothing may be signed under this line; undefined where something may. Some of it passes with a good document. */
+  get stop(): StopReason | undefined {
+    if (this.#discontinuity) {
+      const { code, message, advice } = this.#discontinuity;
+      return { code, reason: message, advice };
+    }
+    if (!this.#selfCheck) return undefined;
+    const { code, refusal, check, advice } = this.#selfCheck;
+    return {
+      code,
+      reason: `${refusal}: our own verifier refuses our evidence, by ${check}`,
+      advice,
+      refusal,
+    };
+  }
+
+  /** True where there is a document to cite. */
+  get hasHead(): boolean {
+    return this.#head !== undefined;
+  }
+
+  /** Whether the next document may end a stop. */
+  get mayRecover(): boolean {
+    return this.#discontinuity === undefined && this.#selfCheck !== undefined && !this.#selfCheck.lasts;
   }
 
   get isCollecting(): boolean {
@@ -113,15 +147,10 @@ export class EvidenceLine {
 
   /** Evidence made for a nonce of an asker. */
   answer(nonce: Uint8Array): Promise<NonceAnswer> {
-    checkNonce(nonce);
     if (this.#finishing) throw stopping();
-    if (this.#nonces.length >= MAX_NONCES) {
-      throw new VouchingError('TOO_MANY_NONCES', `${MAX_NONCES} nonces wait already`);
-    }
-    return new Promise((resolve, reject) => {
-      this.#nonces.push({ nonce, resolve, reject });
-      this.#want();
-    });
+    const answer = this.#nonces.add(nonce);
+    this.#want();
+    return answer;
   }
 
   /** Resolves when a document covers the log entry. */
@@ -144,10 +173,16 @@ export class EvidenceLine {
     if (this.uncovered > 0) await this.collect();
   }
 
-  /** Collects one document; callers meanwhile share the next. */
+  /** Resolves when a document was tried that began after the call; callers meanwhile share the next. */
   async collect(): Promise<void> {
-    this.#want();
-    while (this.#running) await this.#running;
+    if (this.#finishing) {
+      await this.#running;
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      this.#tried.push(resolve);
+      this.#want();
+    });
   }
 
   /**
@@ -179,59 +214,94 @@ export class EvidenceLine {
     while (this.#wanted) {
       // Nonces of the same turn of the event loop share a document.
       await setImmediate();
+      await this.#nonces.letAskersIn();
       this.#wanted = false;
+      const began = performance.now();
       await this.#collectOnce(false);
+      this.#nonces.beginPause(performance.now() - began);
     }
   }
 
   async #collectOnce(final: boolean): Promise<void> {
-    const batch = this.#nonces.splice(0, MAX_NONCES);
+    const batch = this.#nonces.take();
+    const tried = this.#tried.splice(0);
     const issued = this.#issued;
     const startedAt = this.#parts.now();
     try {
-      const { head, nonceTree, hardware } = await this.#collect(batch, final);
+      const generation = this.#parts.generations.next;
+      const { head, nonceTree, hardware } = await this.#collect(batch, final, generation);
       const newlyCovered = issued - this.#covered;
       this.#hardware = hardware;
-      this.#adopt(head, issued, startedAt);
-      for (const [index, waiter] of batch.entries()) {
-        const path = nonceTree.inclusionPath(index);
-        waiter.resolve({ head, index, count: batch.length, path });
-      }
+      this.#adopt(head, generation, { issued, startedAt });
+      batch.answer(head, nonceTree);
       if (newlyCovered > 0 && !final) await this.#recordEpoch(head);
     } catch (error) {
       this.#fail(batch, error);
     }
+    for (const resolve of tried) resolve();
   }
 
-  async #collect(batch: readonly NonceWaiter[], final: boolean): Promise<CollectedDocument> {
+  async #collect(
+    { nonces }: NonceBatch,
+    final: boolean,
+    { keys, keysetDigest }: Generation,
+  ): Promise<CollectedDocument> {
     if (this.#discontinuity) throw this.#discontinuity;
-    const { source, keys, issuer, log, publish, snapshots, anchoring } = this.#parts;
+    if (this.#selfCheck?.lasts) throw this.#selfCheck;
+    const { log, publish, snapshots, anchoring } = this.#parts;
     const size = log.durableSize;
     const root = await log.root(size);
-    const collected = await collectDocument(source, {
+    const collected = await this.#ask({
       keyset: keys.keyset,
-      keysetDigest: issuer.keysetDigest,
+      keysetDigest,
       seq: this.#head ? this.#head.seq + 1 : 0,
       final,
-      nonces: batch.map(({ nonce }) => nonce),
+      nonces,
       log: { size, root },
       previous: this.#head?.digest,
       timeAnchor: anchoring.timeAnchor,
       operator: this.#parts.operator(),
     });
     if (this.#hardware) requireContinuity(this.#hardware, collected.hardware);
-    await snapshots.keep(collected.head.seq);
+    const snapshot = await snapshots.take();
+    await this.#judge(collected, nonces[0], snapshot.collateral);
+    await snapshots.keep(collected.head.seq, snapshot);
     await publish(size, root);
     // Last: a log takes each document once, and one that it has taken is the head.
     await log.writeEvidence(collected.head.seq, collected.head.encoded);
     return collected;
   }
 
-  #adopt(head: EvidenceHead, issuedBefore: number, startedAt: number): void {
+  async #ask(request: DocumentRequest): Promise<CollectedDocument> {
+    try {
+      return await collectDocument(this.#parts.source, request);
+    } catch (error) {
+      throw this.#head ? asDiscontinuity(error) : error;
+    }
+  }
+
+  /** Nothing is kept or cited that our own verifier refuses. */
+  async #judge(
+    { head, nonceTree, times }: CollectedDocument,
+    nonce: Uint8Array | undefined,
+    collateral: Collateral,
+  ): Promise<void> {
+    const { selfCheck, onTimes } = this.#parts;
+    const began = performance.now();
+    const proof = nonce && { nonce, index: 0, path: nonceTree.inclusionPath(0) };
+    await selfCheck?.check({ encoded: head.encoded, nonce: proof, collateral });
+    onTimes({ ...times, selfCheckMs: selfCheck && performance.now() - began });
+  }
+
+  /** Head and keys change in one synchronous step. */
+  #adopt(head: EvidenceHead, generation: Generation, { issued, startedAt }: CollectionStart): void {
+    const { generations, log, onGeneration } = this.#parts;
     this.#head = head;
+    if (generations.enter(generation, log.size)) onGeneration?.();
     this.#collectedAt = startedAt;
     this.#failure = undefined;
-    this.#covered = issuedBefore;
+    this.#selfCheck = undefined;
+    this.#covered = issued;
     this.#marks.add(head);
     const waiting = this.#coverage;
     this.#coverage = waiting.filter(({ index }) => index >= head.logSize);
@@ -257,18 +327,23 @@ export class EvidenceLine {
     }
   }
 
-  #fail(batch: readonly NonceWaiter[], error: unknown): void {
+  #fail(batch: NonceBatch, error: unknown): void {
     if (error instanceof Discontinuity && !this.#discontinuity) {
       this.#discontinuity = error;
       this.#parts.onDiscontinuity?.(error);
     }
+    if (error instanceof SelfCheckFailure) this.#selfCheck = error;
     this.#failure = error instanceof Error ? error : new Error(String(error));
-    const refused = new VouchingError('EVIDENCE_UNAVAILABLE', 'evidence could not be collected', {
-      cause: error,
-    });
-    for (const { reject } of [...batch, ...this.#coverage]) reject(refused);
-    this.#coverage = [];
+    const refused = new VouchingError('EVIDENCE_UNAVAILABLE', whyNone(this.#failure), { cause: error });
+    batch.refuse(refused);
+    for (const { reject } of this.#coverage.splice(0)) reject(refused);
   }
+}
+
+function whyNone(failure: Error): string {
+  const { code } = describeEvidenceFailure(failure);
+  const why = failure instanceof SelfCheckFailure ? `${code}: ${failure.refusal}` : code;
+  return `no evidence could be made: ${why}`;
 }
 
 function stopping(): VouchingError {

@@ -1,15 +1,14 @@
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { keyThumbprint } from '../../attestation/cose/key.ts';
 import { encodeSign1, sigStructure } from '../../attestation/cose/sign1.ts';
 import { utf8 } from '../../attestation/bytes/bytes.ts';
-import { encodeKeyset, instanceUrn, keysetDigest } from '../../attestation/keyset.ts';
+import { instanceUrn } from '../../attestation/keyset.ts';
 import { encodeClaims, type ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { commit } from '../../attestation/receipt/commitment.ts';
 import { encodeEntryHeader, RECEIPT_TYPE, RECORD_TYPE } from '../../attestation/receipt/receipt.ts';
 import { encodeRecord, type LogRecord } from '../../attestation/receipt/record.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
 import type { EvidenceHead } from './evidence.ts';
-import type { InstanceKeys } from './keys.ts';
+import type { Generation } from './generations.ts';
 import type { ReceiptLog } from './log.ts';
 
 type BodyOf<Kind extends LogRecord['kind']> = Omit<
@@ -26,7 +25,8 @@ type EntryType = typeof RECEIPT_TYPE | typeof RECORD_TYPE;
 
 /** What is fixed for all receipts of an instance. */
 export interface IssuerParts {
-  readonly keys: InstanceKeys;
+  /** The generation of keys that signs now: that of the newest document. */
+  readonly generation: () => Generation;
   readonly log: ReceiptLog;
   readonly configDigest: Uint8Array;
   /** The newest evidence document. */
@@ -34,24 +34,18 @@ export interface IssuerParts {
 }
 
 /**
- * Signs receipts and records and appends them: the only place where the receipt key is used, and the only writer of
- * the log. Index, cited evidence, signature and place in the log are taken in one synchronous step, so that the
- * cited evidence never gets older as the index rises.
+ * Signs receipts and records and appends them: the only place where the receipt keys are used, and the only writer of
+ * the log. Index, cited evidence, its generation of keys, signature and place in the log are taken in one synchronous
+ * step, so that the cited evidence never gets older as the index rises.
  */
 export class Issuer {
-  readonly keysetDigest: Uint8Array;
   readonly #parts: IssuerParts;
-  readonly #kid: Uint8Array;
-  readonly #issuer: string;
-  /** Protected headers by subject: there are as many as models. */
+  /** Protected headers by subject, of one generation: there are as many as models. */
   readonly #headers = new Map<string, Uint8Array>();
+  #headersOf: Generation | undefined;
 
   constructor(parts: IssuerParts) {
     this.#parts = parts;
-    const { keyset, receipt } = parts.keys;
-    this.#kid = keyThumbprint(receipt.publicKey, nodeCrypto);
-    this.#issuer = instanceUrn(keyset.instance);
-    this.keysetDigest = keysetDigest(encodeKeyset(keyset), nodeCrypto);
   }
 
   /** Issues a receipt that cites the newest evidence; resolves when it is durable. */
@@ -83,7 +77,8 @@ export class Issuer {
   }
 
   #sealRecord(body: RecordBody, now: number): Uint8Array {
-    const record = { ...body, issuedAt: seconds(now), keysetDigest: this.keysetDigest } as LogRecord;
+    const { keysetDigest } = this.#parts.generation();
+    const record = { ...body, issuedAt: seconds(now), keysetDigest } as LogRecord;
     return this.#seal(RECORD_TYPE, body.kind, encodeRecord(record));
   }
 
@@ -95,20 +90,25 @@ export class Issuer {
   }
 
   #seal(type: EntryType, subject: string, payload: Uint8Array): Uint8Array {
-    const header = this.#header(type, subject);
+    const generation = this.#parts.generation();
+    const header = this.#header(generation, type, subject);
     if (header.length + payload.length > MAX_SEALABLE_BYTES) {
       throw new RangeError(`an entry of ${payload.length} bytes does not fit the log`);
     }
-    const signature = this.#parts.keys.receipt.sign(sigStructure(header, payload));
+    const signature = generation.keys.receipt.sign(sigStructure(header, payload));
     return encodeSign1(header, payload, signature);
   }
 
-  #header(type: EntryType, subject: string): Uint8Array {
+  #header(generation: Generation, type: EntryType, subject: string): Uint8Array {
+    if (this.#headersOf !== generation) this.#headers.clear();
+    this.#headersOf = generation;
     const key = `${type} ${subject}`;
     const known = this.#headers.get(key);
     if (known) return known;
-    const { alg } = this.#parts.keys.receipt.publicKey;
-    const header = encodeEntryHeader({ alg, kid: this.#kid, type, issuer: this.#issuer, subject });
+    const { keys, kid } = generation;
+    const { alg } = keys.receipt.publicKey;
+    const issuer = instanceUrn(keys.keyset.instance);
+    const header = encodeEntryHeader({ alg, kid, type, issuer, subject });
     this.#headers.set(key, header);
     return header;
   }
@@ -121,7 +121,7 @@ export class Issuer {
       nonce: draft.nonce,
       index,
       evidenceDigest: head.digest,
-      keysetDigest: this.keysetDigest,
+      keysetDigest: this.#parts.generation().keysetDigest,
       channel: draft.channel,
       method: draft.method,
       path: draft.path,

@@ -3,7 +3,7 @@ import { equalBytes, toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import { keyThumbprint } from '../../attestation/cose/key.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { Refusal } from '../../attestation/errors.ts';
-import { instanceUrn, type Keyset } from '../../attestation/keyset.ts';
+import { instanceUrn } from '../../attestation/keyset.ts';
 import {
   parseSignedStatement,
   verifySignedStatement,
@@ -43,13 +43,11 @@ export class Registrar {
   /** The policy as JSON; its SHA-256 is what the log has of it. */
   readonly policy: Uint8Array;
   readonly #vouching: Vouching;
-  readonly #keyset: Keyset;
   readonly #issuers: readonly PinnedIssuer[];
   #policyLogged: Promise<unknown> | undefined;
 
-  constructor(vouching: Vouching, keyset: Keyset, { issuers, maxBytes }: RegistrationSettings) {
+  constructor(vouching: Vouching, { issuers, maxBytes }: RegistrationSettings) {
     this.#vouching = vouching;
-    this.#keyset = keyset;
     this.#issuers = issuers.map(({ iss, publicKey }) => ({
       iss,
       spki: createPublicKey(publicKey).export({ type: 'spki', format: 'der' }),
@@ -86,12 +84,13 @@ export class Registrar {
 
   /** An auditor tells entries apart by `typ`, and a careless one by `kid` or issuer: none of ours is registered. */
   #refuseOwn({ type, kid, issuer }: SignedStatement): void {
-    const { receipt, log, inclusion, instance } = this.#keyset;
-    const kids = [receipt, log, inclusion].map((key) => keyThumbprint(key, nodeCrypto));
+    const { keysets } = this.#vouching;
+    const keys = keysets.flatMap(({ receipt, log, inclusion }) => [receipt, log, inclusion]);
+    const kids = keys.map((key) => keyThumbprint(key, nodeCrypto));
     const isOwn =
       (typeof type === 'string' && type.toLowerCase().startsWith(OWN_TYPES)) ||
       kids.some((own) => kid && equalBytes(kid, own)) ||
-      issuer === instanceUrn(instance);
+      keysets.some(({ instance }) => issuer === instanceUrn(instance));
     if (isOwn) throw new Refusal('UNTRUSTED_KEY', 'the statement says that it is of this instance');
   }
 

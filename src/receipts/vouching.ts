@@ -1,4 +1,5 @@
 import type { Collateral } from '../../attestation/collateral.ts';
+import type { Keyset } from '../../attestation/keyset.ts';
 import type { Predecessor } from '../../attestation/receipt/record.ts';
 import { Anchoring } from './anchoring.ts';
 import { Bundles } from './bundles.ts';
@@ -7,13 +8,18 @@ import type { Discontinuity } from './continuity.ts';
 import type { IssuedReceipt, ReceiptDraft } from './draft.ts';
 import { type StopReason, VouchingError } from './errors.ts';
 import type { EvidenceHead, EvidenceSource } from './evidence.ts';
-import { EvidenceLine, type NonceAnswer } from './evidenceLine.ts';
+import { describeEvidenceFailure } from './evidenceFailure.ts';
+import { EvidenceLine, type EvidenceTimes } from './evidenceLine.ts';
 import { HeadSigner } from './headSigner.ts';
 import { type ActBody, Issuer } from './issuer.ts';
 import { InclusionIssuer } from './inclusion.ts';
-import type { InstanceKeys } from './keys.ts';
+import { Generations } from './generations.ts';
+import type { InstanceKeys, KeySource } from './keys.ts';
 import type { ReceiptLog } from './log.ts';
+import type { NonceAnswer } from './nonceQueue.ts';
 import { ReceiptIndex, type ReceiptPlace } from './receiptIndex.ts';
+import type { SelfCheck } from './selfCheck.ts';
+import { KeyRotation } from './rotation.ts';
 
 export interface EpochLimits {
   /** An epoch ends after this many milliseconds while a receipt is uncovered. */
@@ -25,7 +31,10 @@ export interface EpochLimits {
 }
 
 export interface VouchingParts {
+  /** Keys of generation 0. */
   readonly keys: InstanceKeys;
+  /** Who makes those of further ones; nobody where it is left out. */
+  readonly keySource?: KeySource | undefined;
   readonly log: ReceiptLog;
   readonly source: EvidenceSource;
   readonly configDigest: Uint8Array;
@@ -33,11 +42,17 @@ export interface VouchingParts {
   readonly limits: EpochLimits;
   /** Who confirms heads of the log; nobody where it is left out. */
   readonly anchoring?: Anchoring | undefined;
+  /** Judges each evidence document before it is kept; without it none is judged. */
+  readonly selfCheck?: SelfCheck | undefined;
   /** Told once, where the hardware is not what it was. */
   readonly onDiscontinuity?: ((discontinuity: Discontinuity) => void) | undefined;
   readonly now: () => number;
 }
 
+/** A clock that is set back by less is being adjusted. */
+const CLOCK_STEP_MS = 2000;
+/** Evidence that failed is tried again after this long at the latest. */
+const RETRY_MS = 60_000;
 /** How long a clean stop waits for the last anchor. */
 const LAST_ANCHOR_MS = 10_000;
 
@@ -49,6 +64,8 @@ export class Vouching {
   readonly #issuer: Issuer;
   readonly #line: EvidenceLine;
   readonly #bundles: Bundles;
+  readonly #generations: Generations;
+  readonly #rotation: KeyRotation;
   readonly #heads: HeadSigner;
   /** Who confirms heads of the log, and when they did. */
   readonly anchoring: Anchoring;
@@ -58,26 +75,37 @@ export class Vouching {
   #issuing = 0;
   #idle: (() => void) | undefined;
   #onIssuing: ((draft: Pick<ReceiptDraft, 'id' | 'tenant'>) => void) | undefined;
+  #onTimes: ((times: EvidenceTimes) => void) | undefined;
+  #times: EvidenceTimes | undefined;
   #stopped = false;
 
   private constructor(parts: VouchingParts) {
     this.#parts = parts;
-    const { keys, log, source, now, limits, configDigest } = parts;
+    const { keys, keySource, log, source, now, limits, configDigest } = parts;
+    const generations = new Generations(keys);
+    this.#generations = generations;
     const heads = new HeadSigner(keys);
     this.#heads = heads;
     const snapshots = new CollateralSnapshots(source, log);
     this.anchoring = parts.anchoring ?? new Anchoring({ outsiders: [], log, now });
     const { anchoring } = this;
-    this.inclusion = new InclusionIssuer(keys, log);
-    this.#issuer = new Issuer({ keys, log, configDigest, head: () => this.#line.head });
+    this.inclusion = new InclusionIssuer(keys, log, (index) => generations.inclusionKeys(index));
+    const generation = () => generations.current;
+    this.#issuer = new Issuer({ generation, log, configDigest, head: () => this.#line.head });
     this.#line = new EvidenceLine({
       source,
-      keys,
+      generations,
+      onGeneration: () => keySource?.enter(),
       issuer: this.#issuer,
       log,
       snapshots,
       anchoring,
       onDiscontinuity: parts.onDiscontinuity,
+      selfCheck: parts.selfCheck,
+      onTimes: (times) => {
+        this.#times = times;
+        this.#onTimes?.(times);
+      },
       operator: () => this.#operator,
       publish: async (size, root) => {
         const head = heads.sign(size, root);
@@ -87,21 +115,27 @@ export class Vouching {
       now,
     });
     this.#bundles = new Bundles({ log, line: this.#line, heads, snapshots, anchoring });
+    this.#rotation = new KeyRotation({ source: keySource, generations, line: this.#line, now });
     this.#timers = [
       setInterval(() => void this.#line.endEpoch(), limits.periodMs),
       setInterval(() => void this.#renewEvidence(), limits.maxEvidenceAgeMs / 4),
+      setInterval(() => void this.#retryEvidence(), RETRY_MS),
     ];
     for (const timer of this.#timers) timer.unref();
   }
 
-  /** Opens the log with its `open` record and collects the first evidence document. */
+  /**
+   * Opens the log with its `open` record and collects the first evidence document. Where that one fails for something
+   * that may pass, such as collateral that no vendor gives, the instance is started and stopped at once, until a
+   * document is good: a service that ended would be started again and again.
+   */
   static async start(parts: VouchingParts): Promise<Vouching> {
     const vouching = new Vouching(parts);
     try {
       await vouching.#issuer.record({ kind: 'open', predecessor: parts.predecessor }, parts.now());
       await vouching.#line.collect();
-      const { failure } = vouching.#line;
-      if (failure) throw failure;
+      const { failure, mayRecover } = vouching.#line;
+      if (failure && !mayRecover) throw failure;
     } catch (error) {
       vouching.#clearTimers();
       throw error;
@@ -109,8 +143,14 @@ export class Vouching {
     return vouching;
   }
 
+  /** Throws `EVIDENCE_UNAVAILABLE` where no document was good yet. */
   get head(): EvidenceHead {
     return this.#line.head;
+  }
+
+  /** False where no document was good yet. */
+  get hasHead(): boolean {
+    return this.#line.hasHead;
   }
 
   /** When the head was collected, milliseconds since 1970. */
@@ -119,7 +159,23 @@ export class Vouching {
   }
 
   get keysetDigest(): Uint8Array {
-    return this.#issuer.keysetDigest;
+    return this.#generations.current.keysetDigest;
+  }
+
+  /** The keyset in use. */
+  get keyset(): Keyset {
+    return this.#generations.current.keys.keyset;
+  }
+
+  /** Keysets of all generations of this instance, the newest first. */
+  get keysets(): readonly Keyset[] {
+    return this.#generations.keysets;
+  }
+
+  /** Has new keys follow the current ones; resolves with the first evidence that vouches for them. */
+  rotateKeys(): Promise<EvidenceHead> {
+    if (this.#stopped) throw new VouchingError('ISSUING_STOPPED', 'STOPPING: the instance is stopping');
+    return this.#rotation.rotate();
   }
 
   get log(): ReceiptLog {
@@ -133,16 +189,18 @@ export class Vouching {
 
   /** Why nothing is signed now; undefined while it is. */
   get stopReason(): StopReason | undefined {
-    const { keys, now } = this.#parts;
+    const { now } = this.#parts;
     if (this.#stopped) return { code: 'STOPPING', reason: 'the instance is stopping' };
-    const { discontinuity } = this.#line;
-    if (discontinuity) return { code: discontinuity.code, reason: discontinuity.message };
-    if (now() > keys.keyset.notAfter * 1000) {
+    const { stop, failure } = this.#line;
+    if (stop) return stop;
+    if (now() > this.#generations.current.keys.keyset.notAfter * 1000) {
       return { code: 'KEYSET_EXPIRED', reason: 'the keyset is at its end' };
     }
     if (!this.#isOlderThan(1)) return undefined;
-    const why = this.#line.failure ? 'cannot be renewed' : 'is being renewed';
-    return { code: 'EVIDENCE_TOO_OLD', reason: `the evidence is too old and ${why}` };
+    if (!failure) return { code: 'EVIDENCE_TOO_OLD', reason: 'the evidence is too old and is being renewed' };
+    const { code, advice } = describeEvidenceFailure(failure);
+    const reason = `the evidence is too old and cannot be renewed: ${code}`;
+    return { code: 'EVIDENCE_TOO_OLD', reason, ...(advice !== undefined && { advice }) };
   }
 
   /** Why the last collection of evidence failed; undefined after a good one. */
@@ -173,6 +231,17 @@ export class Vouching {
    */
   renewStale(): void {
     if (this.#isOlderThan(1) && !this.#line.failure && !this.#line.isCollecting) void this.#line.collect();
+  }
+
+  /** Has a document made where the last one failed for want of collateral, or for the clock: now it may be good. */
+  reconsider(): void {
+    if (this.#line.mayRecover && !this.#stopped) void this.#line.collect();
+  }
+
+  /** Tells how long each document takes that is good, the newest so far first. */
+  watchEvidence(onTimes: (times: EvidenceTimes) => void): void {
+    this.#onTimes = onTimes;
+    if (this.#times) onTimes(this.#times);
   }
 
   /** Tells of each receipt, whichever process drafted it, before its entry is in the log. */
@@ -273,12 +342,20 @@ export class Vouching {
     if (this.#isOlderThan(1 / 2) && !this.#line.isCollecting) await this.#line.collect();
   }
 
+  async #retryEvidence(): Promise<void> {
+    if (this.#line.failure && !this.#line.isCollecting) await this.#line.collect();
+  }
+
+  /** Where the clock went back, nobody knows how old the evidence is. */
   #isOlderThan(part: number): boolean {
-    return this.#parts.now() - this.#line.collectedAt > part * this.#parts.limits.maxEvidenceAgeMs;
+    const { now, limits } = this.#parts;
+    const age = now() - this.#line.collectedAt;
+    return age > part * limits.maxEvidenceAgeMs || age < -CLOCK_STEP_MS;
   }
 
   #clearTimers(): void {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#rotation.stop();
   }
 
   #place(id: string, tenant: string | undefined): ReceiptPlace {

@@ -18,7 +18,7 @@ import type { Keyring } from '../../enclave/keys/keyring.ts';
 import type { ReceiptDraft } from '../../src/receipts/draft.ts';
 import { Vouching } from '../../src/receipts/vouching.ts';
 import { MemoryLog } from './memoryLog.ts';
-import { makeDraft, makeKeyring, NOW } from './world.ts';
+import { makeDraft, makeKeysetLine, NOW } from './world.ts';
 
 const sha256 = sha256With(nodeCrypto);
 
@@ -54,11 +54,13 @@ export interface MintOptions {
 export async function mintLog(data: string, options: MintOptions): Promise<MintedLog> {
   const { created = 1, final = true, gpus = 1, stepMs = 0 } = options;
   const collector = options.collector ?? (await createSimulatedCollector({ gpus, now: () => new Date(NOW) }));
-  const keyring = await makeKeyring();
+  const keys = await makeKeysetLine();
+  const keyring = keys.current;
   const log = new MemoryLog();
   const clock = { now: NOW };
   const vouching = await Vouching.start({
     keys: keyring,
+    keySource: keys,
     log,
     source: collector,
     configDigest: new Uint8Array(32).fill(7),

@@ -16,7 +16,8 @@ export const NO_LOGS: FormerServedLogs = { logs: [], open: () => Promise.resolve
 /** The log in memory of an instance that is gone. */
 export function serveFormerLog(log: MemoryLog, origin: string): FormerServedLog {
   const served = serveMemoryLog(log, origin);
-  return Object.assign(served, { size: log.size });
+  const last = log.documents.length - 1;
+  return Object.assign(served, { size: log.size, evidenceHead: last < 0 ? undefined : { seq: last } });
 }
 
 /** The log in memory as HTTP serves it. Tiles are computed from all entries, by the definition alone. */

@@ -9,10 +9,12 @@ import { parseReceipt } from '../../attestation/receipt/receipt.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import { checkConfig, type ConfigOverrides } from '../../src/config/load.ts';
 import { SECTIONS, type Config } from '../../src/config/schema.ts';
+import type { KeeperStatus } from '../../src/collateral/keeper.ts';
 import type { Engine } from '../../src/engine/engine.ts';
 import { listen } from '../../src/http/listen.ts';
 import { createService, type Service } from '../../src/http/service.ts';
 import type { FormerServedLogs, ServedLog } from '../../src/http/servedLog.ts';
+import type { KeyReleaser } from '../../src/receipts/keyReleaser.ts';
 import { FakeEngine } from './fakeEngine.ts';
 import { NO_LOGS, serveMemoryLog } from './servedLog.ts';
 import { makeWorld, NOW, type World, type WorldOptions } from './world.ts';
@@ -51,9 +53,11 @@ export async function startTestService(
   parts: {
     world?: WorldOptions;
     logFailure?: () => string | undefined;
+    collateralStatus?: () => KeeperStatus;
     engine?: Engine;
     own?: ServedLog;
     former?: FormerServedLogs;
+    keyReleaser?: (world: World) => KeyReleaser;
   } = {},
 ): Promise<TestService> {
   const config = testConfig({ log: { level: 'debug' }, ...overrides });
@@ -64,21 +68,24 @@ export async function startTestService(
     config,
     engine: parts.engine ?? engine,
     vouching: world.vouching,
+    keyReleaser: parts.keyReleaser?.(world),
     logs: {
       own: parts.own ?? serveMemoryLog(world.log, world.keyring.keyset.origin),
       former: parts.former ?? NO_LOGS,
     },
     keyset: world.keyring.keyset,
-    hpkeKey: world.keyring.hpke.privateKey,
+    hpkeKeys: () => world.keys.hpkeKeys,
+    tlsKey: config.tls.enabled ? () => world.keys.tls : undefined,
+    collateralStatus: parts.collateralStatus,
     simulated: true,
     software: { name: 'vouchsafe', version: '0.0.0-test' },
     logFailure: parts.logFailure ?? (() => undefined),
     log: collectLog(lines),
-    now: () => NOW,
+    now: parts.world?.now ?? (() => NOW),
   });
   const { port, drain } = await listen(service);
   running.push({ drain, service });
-  const url = `http://127.0.0.1:${port}`;
+  const url = `${config.tls.enabled ? 'https' : 'http'}://127.0.0.1:${port}`;
   return {
     url,
     port,

@@ -14,9 +14,11 @@ import {
   type SimulatedCollectorOptions,
 } from '../../enclave/collect/simulated/collector.ts';
 import { generateKeyring, type Keyring } from '../../enclave/keys/keyring.ts';
+import { KeysetLine, type KeysetLineOptions } from '../../enclave/keys/keysetLine.ts';
 import type { IssuedReceipt, ReceiptDraft } from '../../src/receipts/draft.ts';
 import { Anchoring } from '../../src/receipts/anchoring.ts';
 import type { Outsider } from '../../src/receipts/outsider.ts';
+import { SelfCheck, type SelfCheckParts } from '../../src/receipts/selfCheck.ts';
 import { type EpochLimits, Vouching, type VouchingParts } from '../../src/receipts/vouching.ts';
 import { MemoryLog } from './memoryLog.ts';
 
@@ -27,7 +29,9 @@ const DAY_SECONDS = 86_400;
 export interface World {
   readonly vouching: Vouching;
   readonly log: MemoryLog;
+  /** Keys of generation 0. */
   readonly keyring: Keyring;
+  readonly keys: KeysetLine;
   readonly collector: Collector;
   readonly collateral: Collateral;
 }
@@ -37,10 +41,13 @@ export interface WorldOptions {
   /** An instance that shares this hardware. */
   readonly collector?: Collector;
   readonly algorithm?: 'ES256' | 'Ed25519';
+  readonly keys?: Partial<KeysetLineOptions>;
   /** Who confirms heads of the log; nobody by default. */
   readonly outsiders?: (log: MemoryLog, keyset: Keyset) => Promise<readonly Outsider[]>;
   readonly limits?: Partial<EpochLimits>;
   readonly onDiscontinuity?: VouchingParts['onDiscontinuity'];
+  /** Has documents judged before they are kept; left out where evidence is made up. */
+  readonly selfCheck?: Partial<SelfCheckParts>;
   readonly now?: () => number;
 }
 
@@ -48,22 +55,38 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const clock = () => new Date(NOW);
   const collector =
     options.collector ?? (await createSimulatedCollector({ now: clock, ...options.hardware }));
-  const keyring = await makeKeyring(options.algorithm);
+  const keys = await makeKeysetLine({ receiptAlgorithm: options.algorithm ?? 'ES256', ...options.keys });
+  const keyring = keys.current;
   const log = new MemoryLog();
   const now = options.now ?? (() => NOW);
   const outsiders = (await options.outsiders?.(log, keyring.keyset)) ?? [];
   const vouching = await Vouching.start({
     anchoring: new Anchoring({ outsiders, log, now, retryDelaysMs: [1] }),
     keys: keyring,
+    keySource: keys,
     log,
     source: collector,
     configDigest: new Uint8Array(32).fill(7),
     predecessor: undefined,
     onDiscontinuity: options.onDiscontinuity,
+    selfCheck:
+      options.selfCheck && new SelfCheck({ policy: undefined, simulated: true, now, ...options.selfCheck }),
     limits: { periodMs: 3_600_000, receipts: 1_000_000, maxEvidenceAgeMs: 3_600_000, ...options.limits },
     now,
   });
-  return { vouching, log, keyring, collector, collateral: await collector.collateral() };
+  return { vouching, log, keyring, keys, collector, collateral: await collector.collateral() };
+}
+
+/** Keys with a life of 30 days, all generations of which are made at `NOW`. */
+export function makeKeysetLine(changes: Partial<KeysetLineOptions> = {}): Promise<KeysetLine> {
+  return KeysetLine.start({
+    host: 'localhost',
+    lifetimeSeconds: 30 * DAY_SECONDS,
+    software: { name: 'vouchsafe', version: '0.0.0-test' },
+    receiptAlgorithm: 'ES256',
+    now: () => NOW,
+    ...changes,
+  });
 }
 
 export function makeKeyring(algorithm: 'ES256' | 'Ed25519' = 'ES256'): Promise<Keyring> {

@@ -7,7 +7,7 @@ import type { ChipName } from './certificates.ts';
 import type { DeviceReport, GpuReport } from './parse.ts';
 import type { VerifiedDevice } from './verify.ts';
 
-const ARCHITECTURES: Readonly<Record<ChipName, NvidiaPolicy['architectures'][number]>> = {
+export const ARCHITECTURES: Readonly<Record<ChipName, NvidiaPolicy['architectures'][number]>> = {
   GH100: 'hopper',
   GB100: 'blackwell',
   GB20X: 'blackwell',

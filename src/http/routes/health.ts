@@ -1,5 +1,7 @@
 import { type Action, json } from '../endpoint.ts';
 import { readiness } from '../readiness.ts';
+import type { KeeperStatus } from '../../collateral/keeper.ts';
+import { describeEvidenceFailure } from '../../receipts/evidenceFailure.ts';
 import type { Vouching } from '../../receipts/vouching.ts';
 import type { Service } from '../service.ts';
 
@@ -23,6 +25,10 @@ export function readyz(service: Service): Action {
       engine_restarts: restarts,
       ...(archive && { archive: archive.mirrorStatus }),
       evidence_failing: vouching.evidenceFailure !== undefined,
+      ...(vouching.evidenceFailure && {
+        evidence_failure: describeEvidenceFailure(vouching.evidenceFailure),
+      }),
+      ...(service.collateralStatus && { collateral: describeCollateral(service.collateralStatus()) }),
       ...(vouching.anchoring.isConfigured && { anchoring: describeAnchoring(vouching, now()) }),
     };
     return json(value, isReady ? 200 : 503);
@@ -38,6 +44,20 @@ function describeAnchoring({ anchoring }: Vouching, now: number): object {
     anchor_age_seconds: newest ? secondsSince(newest.at) : null,
     pending_seconds: pendingSince === undefined ? 0 : secondsSince(pendingSince),
     failing: [...failing].map(([name, { code }]) => ({ name, code })),
+  };
+}
+
+/** Statements that vendors do not renew stop nothing by themselves: the self-check says when they are too old. */
+function describeCollateral({ statements, gaps }: KeeperStatus): object {
+  const ages = statements.flatMap(({ ageMs }) => ageMs ?? []);
+  const failing = statements.flatMap(({ kind, ageMs, failing: why }) =>
+    why ? [{ kind, code: why.code, age_seconds: ageMs === undefined ? null : Math.round(ageMs / 1000) }] : [],
+  );
+  return {
+    statements: statements.length,
+    oldest_seconds: ages.length > 0 ? Math.round(Math.max(...ages) / 1000) : null,
+    failing,
+    gaps,
   };
 }
 

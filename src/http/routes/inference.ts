@@ -11,6 +11,7 @@ import { headerNonce, requireNonce, type ServiceRequest, wantsFresh } from '../r
 import { unseal } from '../sealed.ts';
 import type { Service } from '../service.ts';
 import { JSON_LENGTH_HEADER, readFraming } from '../tensorFraming.ts';
+import { channelOf } from '../tls.ts';
 
 /** What a seal adds to a body: frame length, tag, and the encoding of nonce, method and path. */
 const SEAL_BYTES = 64 * 1024;
@@ -77,7 +78,7 @@ async function servePlain(
     jsonLength,
     nonce,
     fresh: wantsFresh(request),
-    channel: 'plain',
+    channel: channelOf(request.socket),
     tenant,
   });
 }
@@ -90,7 +91,7 @@ async function serveSealed(
 ): Promise<void> {
   const { request, response, outgoing, facts } = context;
   const body = await readBody(request, service.config.limits.bodyBytes + SEAL_BYTES);
-  const { request: inner, reply } = await unseal(service.unsealer, request, body, outgoing);
+  const { request: inner, reply } = await unseal(service.unsealers(), request, body, outgoing);
   try {
     const jsonLength = framingOf(route, inner.contentType, undefined);
     await serve(service, route, context, reply, {

@@ -34,8 +34,8 @@ const sha256 = sha256With(nodeCrypto);
 
 /** The API of a SCITT transparency service (draft-ietf-scitt-scrapi). */
 export function scittRoutes(service: Service): readonly Route[] {
-  const { config, keyset, vouching } = service;
-  const registrar = config.scitt.enabled ? new Registrar(vouching, keyset, config.scitt) : undefined;
+  const { config, vouching } = service;
+  const registrar = config.scitt.enabled ? new Registrar(vouching, config.scitt) : undefined;
   const route = (method: Route['method'], path: string, name: string, action: Action): Route => ({
     method,
     path,
@@ -142,11 +142,13 @@ async function foreignIndex(
 
 type FindKeys = () => Promise<readonly NamedKey[]>;
 
-/** The key of this instance first, then those of former ones, newest first. */
-function servedKeys({ keyset, logs }: Service): FindKeys {
-  const own = nameKey(keyset.inclusion);
+/** The keys of this instance first, then those of former ones, newest first. */
+function servedKeys({ vouching, logs }: Service): FindKeys {
   const retired = new RetiredKeys(logs.former);
-  return async () => [own, ...(await retired.all()).toReversed()];
+  return async () => {
+    const own = vouching.keysets.map(({ inclusion }) => nameKey(inclusion));
+    return [...own, ...(await retired.all()).toReversed()];
+  };
 }
 
 /** `GET /.well-known/scitt-keys`: a COSE Key Set. Unauthenticated: keys are taken from verified evidence. */

@@ -49,7 +49,7 @@ export async function begin(options: Partial<InstanceOptions> = {}, withArchive 
     archive: withArchive ? one.archive : undefined,
     logs: { own: one.log, former: { logs: [], open: () => Promise.resolve(undefined) } },
     keyset: keyring.keyset,
-    hpkeKey: keyring.hpke.privateKey,
+    hpkeKeys: () => [keyring.hpke.privateKey],
     simulated: true,
     software: { name: 'vouchsafe', version: '0.0.0-test' },
     logFailure: () => undefined,

@@ -266,6 +266,28 @@ describe('receipts', () => {
     expect(failures(verdict)).toEqual(['receipt: receipt.keyset KEYSET_MISMATCH']);
   });
 
+  test('a session goes on over one rotation of the keys, and over no second', async () => {
+    const rotating = await startTestService();
+    try {
+      const session = await connect(rotating.url, { policy: COVERED, crypto: nodeCrypto });
+      await rotating.vouching.rotateKeys();
+      const answer = await session.send(REQUEST);
+      const { receipt, verdict } = await session.verify(answer);
+      expect(verdict.decision).toBe('accepted');
+      expect(toHex(receipt!.claims.keysetDigest)).not.toBe(session.keysetDigest);
+      await rotating.vouching.rotateKeys();
+      expect((await errorOf(session.send(REQUEST))).code).toBe('KEYSET_CHANGED');
+      const next = await connect(rotating.url, { policy: COVERED, crypto: nodeCrypto });
+      expect(next.document.keyset.generation).toBe(2);
+      const late = await rotating.vouching.bundle(answer.receiptId!, undefined);
+      expect(failures((await next.judge(late, answer)).verdict)).toEqual([
+        'receipt: receipt.keyset KEYSET_MISMATCH',
+      ]);
+    } finally {
+      await rotating.stop();
+    }
+  });
+
   test('other content than the one receipted is refused', async () => {
     const session = await open();
     const answer = await session.send(REQUEST);

@@ -9,12 +9,12 @@ import { encodeSealedHead, parseSealedRequest } from '../../../attestation/chann
 import { encodeKeyset } from '../../../attestation/keyset.ts';
 import type { Collector } from '../../../enclave/collect/collector.ts';
 import { createSimulatedCollector } from '../../../enclave/collect/simulated/collector.ts';
-import { generateKeyring, type Keyring } from '../../../enclave/keys/keyring.ts';
+import type { Keyring } from '../../../enclave/keys/keyring.ts';
 import { ChunkHasher } from '../../../src/receipts/chunks.ts';
 import type { ReceiptDraft } from '../../../src/receipts/draft.ts';
 import { Vouching } from '../../../src/receipts/vouching.ts';
 import { MemoryLog } from '../../support/memoryLog.ts';
-import { makeDraft } from '../../support/world.ts';
+import { makeDraft, makeKeysetLine } from '../../support/world.ts';
 
 /** What a box between client and service may do to one answer. */
 export type Box = (
@@ -25,6 +25,7 @@ export type Box = (
 /** One simulated instance behind HTTP, from the real parts, on the clock of this machine. */
 export interface TestService {
   readonly url: string;
+  /** Keys of generation 0, which open what is sealed. */
   readonly keyring: Keyring;
   readonly vouching: Vouching;
   /** Paths of the requests so far. */
@@ -44,14 +45,11 @@ export const HONEST: Box = (_path, answer) => answer;
 /** On simulated hardware, unless the caller has another. */
 export async function startTestService(hardware?: Collector): Promise<TestService> {
   const collector = hardware ?? (await createSimulatedCollector());
-  const keyring = await generateKeyring({
-    host: 'localhost',
-    notAfter: Math.floor(Date.now() / 1000) + 3600,
-    software: { name: 'vouchsafe', version: '0.0.0-test' },
-    receiptAlgorithm: 'ES256',
-  });
+  const keys = await makeKeysetLine({ lifetimeSeconds: 3600, now: Date.now });
+  const keyring = keys.current;
   const vouching = await Vouching.start({
     keys: keyring,
+    keySource: keys,
     log: new MemoryLog(),
     source: collector,
     configDigest: new Uint8Array(32).fill(7),

@@ -1,0 +1,95 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { checkNonce, MAX_NONCES } from '../../attestation/binding.ts';
+import type { MemoryTree } from '../../attestation/log/memoryTree.ts';
+import { VouchingError } from './errors.ts';
+import type { EvidenceHead } from './evidence.ts';
+
+/** The asker's place in the nonce tree of a document. */
+export interface NonceAnswer {
+  readonly head: EvidenceHead;
+  readonly index: number;
+  readonly count: number;
+  readonly path: readonly Uint8Array[];
+}
+
+interface Waiter {
+  readonly nonce: Uint8Array;
+  readonly resolve: (answer: NonceAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Nonces that one document answers, in arrival order. */
+export interface NonceBatch {
+  readonly nonces: readonly Uint8Array[];
+  answer(head: EvidenceHead, tree: MemoryTree): void;
+  refuse(error: Error): void;
+}
+
+/** Longest pause between two documents, as a part of what the last one took, and at all. */
+const PAUSE_PART = 1 / 2;
+const MAX_PAUSE_MS = 50;
+/** A pause in which nobody came for so long is over. */
+const QUIET_MS = 4;
+
+/** Nonces that wait for a document: at most as many as one answers. */
+export class NonceQueue {
+  #waiting: Waiter[] = [];
+  /** Askers whom the last document answered. */
+  #answered = 0;
+  #pauseUntil = Number.NEGATIVE_INFINITY;
+
+  add(nonce: Uint8Array): Promise<NonceAnswer> {
+    checkNonce(nonce);
+    if (this.#waiting.length >= MAX_NONCES) {
+      throw new VouchingError('TOO_MANY_NONCES', `${MAX_NONCES} nonces wait already`);
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ nonce, resolve, reject });
+    });
+  }
+
+  /** Takes what waits. */
+  take(): NonceBatch {
+    const waiters = this.#waiting.splice(0, MAX_NONCES);
+    this.#answered = 0;
+    return {
+      nonces: waiters.map(({ nonce }) => nonce),
+      answer: (head, tree) => {
+        this.#answered = waiters.length;
+        for (const [index, { resolve }] of waiters.entries()) {
+          resolve({ head, index, count: waiters.length, path: tree.inclusionPath(index) });
+        }
+      },
+      refuse: (error) => {
+        for (const { reject } of waiters) reject(error);
+      },
+    };
+  }
+
+  /** A document that took so long was just answered with. */
+  beginPause(milliseconds: number): void {
+    const begin = (): void => {
+      this.#pauseUntil = performance.now() + Math.min(milliseconds * PAUSE_PART, MAX_PAUSE_MS);
+    };
+    begin();
+    // Answers to many take a while: the pause counts from when they went out.
+    setImmediate(begin);
+  }
+
+  /**
+   * Right after a document, those whom it answered ask again. Without a pause the first of them would begin a document
+   * that the others just miss: two documents where one does, and twice the wait. It ends when as many are there as
+   * were answered, when nobody comes any more, or with its time.
+   */
+  async letAskersIn(): Promise<void> {
+    let seen = -1;
+    const mayCome = (): boolean => {
+      const { length } = this.#waiting;
+      return length < this.#answered && length > seen && performance.now() < this.#pauseUntil;
+    };
+    while (mayCome()) {
+      seen = this.#waiting.length;
+      await delay(QUIET_MS);
+    }
+  }
+}
