@@ -1,33 +1,29 @@
 import type { Logger } from 'winston';
-import type { Predecessor } from '../attestation/receipt/record.ts';
-import type { Collector } from '../enclave/collect/collector.ts';
-import { createSimulatedCollector } from '../enclave/collect/simulated/collector.ts';
-import { generateKeyring, type Keyring } from '../enclave/keys/keyring.ts';
-import type { Archive } from './archive/archive.ts';
-import type { InstanceLog } from './log/instanceLog.ts';
-import { type FormerLogs, serveFormerLogs } from './log/formerLogs.ts';
-import { openLog } from './log/openLog.ts';
-import { openStorage } from './log/openStorage.ts';
-import { type FormerLog, type PredecessorFacts, recoverLogs } from './log/recover.ts';
-import { ConfigError } from './config/errors.ts';
-import { signsOfHardware } from './config/hardware.ts';
+import type { KeysetLine } from '../enclave/keys/keysetLine.ts';
+import { openKeys } from '../enclave/keys/openKeys.ts';
+import { dataKeySource } from '../enclave/keys/release/dataKeys.ts';
+import type { Attester } from '../enclave/keys/release/vouchsafe.ts';
 import { configDigest } from './config/load.ts';
 import { SOFTWARE } from './config/package.ts';
 import { type Config, keysRequired } from './config/schema.ts';
-import type { Engine } from './engine/engine.ts';
-import { startEngine } from './engine/host.ts';
-import type { EngineEvent } from './engine/options.ts';
+import { startArchive } from './main/archive.ts';
+import { endBySignal, endVouching, endWithoutDevices } from './main/ending.ts';
+import { type Hardware, type MachineOptions, openHardware } from './main/hardware.ts';
+import { type Logs, openLogs } from './main/logs.ts';
+import type { Start } from './main/start.ts';
+import { configuredEngine, type ConfiguredEngine } from './engine/configuredEngine.ts';
 import type { GrpcListening } from './grpc/listen.ts';
 import { listen, type Listening } from './http/listen.ts';
 import { createServiceLog } from './http/logging.ts';
 import { createService, type Service } from './http/service.ts';
-import { readStore } from './models/store.ts';
+import { unwrapDataKey } from './models/sealed/wrappedKey.ts';
+import { configuredEvidence, type ConfiguredEvidence } from './receipts/configuredEvidence.ts';
+import { configuredKeyReleaser } from './receipts/configuredKeyRelease.ts';
 import { Vouching } from './receipts/vouching.ts';
 import { configuredAnchoring } from './witness/configuredAnchoring.ts';
 
-const DAY_SECONDS = 86_400;
-
-export interface StartOptions {
+/** Benchmarks and tests say what stands for this machine. */
+export interface StartOptions extends MachineOptions {
   readonly log?: Logger;
   /** Told in one line each of what an operator must not overlook. */
   readonly notice?: (line: string) => void;
@@ -35,8 +31,6 @@ export interface StartOptions {
   readonly childEntry?: URL;
   /** Compiled entry of a process that serves HTTP. */
   readonly processEntry?: URL;
-  /** What looks like hardware here; tests say. */
-  readonly signs?: readonly string[];
   readonly now?: () => number;
 }
 
@@ -50,19 +44,9 @@ export interface RunningService {
   stop(): Promise<void>;
 }
 
-/** The parts with their common clock and log while the service is put together. */
-interface Start {
-  readonly config: Config;
-  readonly log: Logger;
-  readonly notice: (line: string) => void;
-  readonly now: () => number;
-  /** Undoes what is started, last first. */
-  readonly undo: (() => Promise<unknown>)[];
-}
-
 /**
  * Puts the service together and starts it: hardware, models, keys, log, first evidence, gRPC, HTTP. Throws a coded error
- * (`ConfigError`, `ModelError`, `EngineError`, `LogError`, `VouchingError`) and leaves nothing behind.
+ * (`ConfigError`, `ModelError`, `EngineError`, `TlsKeyError`, `LogError`, `VouchingError`) and leaves nothing behind.
  */
 export async function startService(config: Config, options: StartOptions = {}): Promise<RunningService> {
   const log = options.log ?? createServiceLog(config.log);
@@ -74,14 +58,15 @@ export async function startService(config: Config, options: StartOptions = {}): 
     undo: [],
   };
   try {
-    const collector = await chooseCollector(start, options.signs ?? signsOfHardware());
-    const engine = await startModels(start, options.childEntry ?? CHILD_ENTRY);
-    const service = await assemble(start, collector, engine);
+    const hardware = await openHardware(config, options);
+    start.undo.push(() => hardware.close());
+    const models = await startModels(start, options.childEntry ?? CHILD_ENTRY);
+    const service = await assemble(start, hardware, models);
     const grpc = await openGrpc(service);
     if (grpc) start.undo.push(() => grpc.stop(Promise.resolve()));
     const listening = await openHttp(service, options.processEntry ?? PROCESS_ENTRY);
-    announce(start);
-    return running(start, service, { ...listening, grpc });
+    announce(start, hardware);
+    return running(start, service, { ...listening, grpc }, hardware);
   } catch (error) {
     await closeAll(start.undo);
     throw error;
@@ -112,63 +97,53 @@ async function openHttp(service: Service, processEntry: URL): Promise<Listening>
   return listenInProcesses(service, processEntry);
 }
 
-async function chooseCollector({ config }: Start, signs: readonly string[]): Promise<Collector> {
-  const { collector, gpus } = config.hardware;
-  const [sign] = signs;
-  if (collector === 'auto' && sign !== undefined) {
-    throw new ConfigError('COLLECTOR_MISSING', `${sign} exists, so hardware is not simulated here`);
-  }
-  return createSimulatedCollector({ gpus });
+async function startModels({ config, log, undo }: Start, childEntry: URL): Promise<ConfiguredEngine> {
+  const models = await configuredEngine(config, { log, childEntry });
+  undo.push(() => models.engine.close());
+  return models;
 }
 
-async function startModels({ config, log, undo }: Start, childEntry: URL): Promise<Engine> {
-  const { models, refused } = await readStore(config.models.directory, config.models.signing);
-  const [refusal] = refused;
-  if (refusal) throw refusal;
-  if (models.length === 0) log.warn('the model store is empty', { directory: config.models.directory });
-  const { provider, threads, batchRows, batchDelayMs, device, deviceMemoryBytes, ...caches } = config.engine;
-  const tensors = { tensorRows: batchRows, tensorDelayMs: batchDelayMs };
-  const engine = await startEngine({
-    models,
-    provider,
-    childEntry,
-    ...(threads > 0 && { threads }),
-    tuning: { ...caches, ...tensors, device, deviceMemoryBytes },
-    onEvent: (event) => {
-      logEngineEvent(log, event);
-    },
-  });
-  undo.push(() => engine.close());
-  return engine;
-}
-
-function logEngineEvent(log: Logger, { kind, ...fields }: EngineEvent): void {
-  const severity = kind === 'died' || kind === 'refused' ? 'warn' : 'info';
-  log.log(severity, `engine: ${kind}`, fields);
-}
-
-async function assemble(start: Start, collector: Collector, engine: Engine): Promise<Service> {
+async function assemble(start: Start, hardware: Hardware, models: ConfiguredEngine): Promise<Service> {
   const { config, log, now, undo } = start;
-  const keyring = await generateKeyring({
-    host: config.server.name,
-    notAfter: Math.floor(now() / 1000) + config.receipts.keysetDays * DAY_SECONDS,
+  const isSimulated = hardware.name === 'simulated';
+  const keys = await openKeys(config, {
     software: SOFTWARE,
-    receiptAlgorithm: config.receipts.algorithm,
+    onEnter: ({ generation }) => log.info('new keys are in use', { generation }),
+    now,
   });
-  const { instanceLog, predecessor, former, created } = await openLogs(start, keyring);
+  // Last of all: the final evidence and the log need them.
+  undo.push(() => {
+    keys.close();
+    return Promise.resolve();
+  });
+  const { instanceLog, predecessor, former, created } = await openLogs(start, keys.keyset);
   undo.push(() => instanceLog.close());
-  const vouching = await startVouching(start, { keyring, collector, instanceLog, predecessor });
-  undo.push(() => vouching.stop());
-  const archive = await startArchive(start, { keyring, instanceLog, former, vouching, created });
+  const evidence = await configuredEvidence(config, {
+    source: hardware,
+    simulated: isSimulated,
+    log,
+    now,
+    onVerified: () => hardware.admitWork(),
+  });
+  undo.push(() => evidence.stop());
+  const vouching = await startVouching(start, { keys, evidence, instanceLog, predecessor });
+  undo.push(() => endVouching(vouching, hardware));
+  evidence.follow(vouching);
+  const attester = attesterOf(vouching, keys);
+  await models.openSealed(dataKeySource({ ...config.keyRelease, attester, unwrap: unwrapDataKey, now }));
+  const archive = await startArchive(start, { keyset: keys.keyset, instanceLog, former, vouching, created });
   return createService({
     config,
-    engine,
+    engine: models.engine,
     vouching,
     archive,
+    keyReleaser: await configuredKeyReleaser(config, vouching, now),
     logs: { own: instanceLog, former },
-    keyset: keyring.keyset,
-    hpkeKey: keyring.hpke.privateKey,
-    simulated: collector.name === 'simulated',
+    keyset: keys.keyset,
+    hpkeKeys: () => keys.hpkeKeys,
+    tlsKey: config.tls.enabled ? () => keys.tls : undefined,
+    collateralStatus: evidence.status,
+    simulated: isSimulated,
     software: SOFTWARE,
     logFailure: () => instanceLog.failure?.code,
     log,
@@ -176,57 +151,26 @@ async function assemble(start: Start, collector: Collector, engine: Engine): Pro
   });
 }
 
-interface Logs {
-  readonly instanceLog: InstanceLog;
-  readonly former: FormerLogs;
-  readonly created: number;
-  readonly predecessor: Predecessor | undefined;
-}
-
-/** Looks after the logs of former instances and opens that of this one. */
-async function openLogs({ config, log, undo }: Start, { keyset }: Keyring): Promise<Logs> {
-  const storage = await openStorage(config);
-  undo.push(() => {
-    storage.close();
-    return Promise.resolve();
-  });
-  const { logs, predecessor, created } = await recoverLogs(storage);
-  for (const former of logs) logFormer(log, former);
-  const instanceLog = await openLog({
-    storage,
-    instance: Buffer.from(keyset.instance).toString('hex'),
-    origin: keyset.origin,
-    created,
-    onFailure: (error) => {
-      log.error('the log cannot be written', { reason: error instanceof Error ? error.message : 'unknown' });
-    },
-  });
+/** How this instance shows whoever releases data keys what it is. */
+function attesterOf(vouching: Vouching, keys: KeysetLine): Attester {
   return {
-    instanceLog,
-    former: serveFormerLogs(storage, logs),
-    created,
-    predecessor: predecessor && toPredecessor(predecessor),
+    attest: async (nonce) => {
+      const { head, index, path } = await vouching.attest(nonce);
+      return { document: head.encoded, index, path };
+    },
+    collateral: () => vouching.collateral(),
+    hpkeKeys: () => keys.hpkeKeys,
   };
 }
 
-function logFormer(log: Logger, { instance, state, problem, cut }: FormerLog): void {
-  if (state === 'damaged') log.error('a former log is damaged', { instance, problem });
-  if (cut) log.warn('a torn tail was cut off a former log', { instance, ...cut });
-}
-
-function toPredecessor({ origin, checkpoint, evidenceHead }: PredecessorFacts): Predecessor {
-  const none = new Uint8Array(0);
-  return { origin, checkpoint: checkpoint ?? none, evidenceDigest: evidenceHead?.digest ?? none };
-}
-
 interface VouchingInputs extends Omit<Logs, 'former' | 'created'> {
-  readonly keyring: Keyring;
-  readonly collector: Collector;
+  readonly keys: KeysetLine;
+  readonly evidence: ConfiguredEvidence;
 }
 
 function startVouching(
   { config, log, now }: Start,
-  { keyring, collector, instanceLog, predecessor }: VouchingInputs,
+  { keys, evidence, instanceLog, predecessor }: VouchingInputs,
 ): Promise<Vouching> {
   const { epochSeconds, epochReceipts, maxEvidenceAgeSeconds } = config.receipts;
   return Vouching.start({
@@ -234,9 +178,11 @@ function startVouching(
     onDiscontinuity: ({ code, message, advice }) => {
       log.error('the hardware is not what it was: nothing is signed', { code, reason: message, advice });
     },
-    keys: keyring,
+    keys: keys.current,
+    keySource: keys,
     log: instanceLog,
-    source: collector,
+    source: evidence.source,
+    selfCheck: evidence.selfCheck,
     configDigest: configDigest(config),
     predecessor,
     limits: {
@@ -248,48 +194,16 @@ function startVouching(
   });
 }
 
-interface ArchiveInputs extends Omit<Logs, 'predecessor'> {
-  readonly keyring: Keyring;
-  readonly vouching: Vouching;
-}
-
-/** The compliance archive, where it is on. Its libraries are loaded only then. */
-async function startArchive(
-  { config, log, now, undo }: Start,
-  { keyring, instanceLog, former, vouching, created }: ArchiveInputs,
-): Promise<Archive | undefined> {
-  if (!config.archive.enabled) return undefined;
-  const { openArchive } = await import('./archive/openArchive.ts');
-  const archive = await openArchive(config, {
-    live: {
-      instance: Buffer.from(keyring.keyset.instance).toString('hex'),
-      created,
-      log: instanceLog,
-      note: (size) => vouching.checkpointAt(size),
-      recordAct: (body) => vouching.recordAct(body),
-    },
-    former: former.logs.map(({ instance, size }) => ({ instance, size, open: () => former.open(instance) })),
-    now,
-    onFailure: (error) => {
-      const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
-      log.error('the archive cannot go on', { code, reason: message });
-    },
-  });
-  if (!archive) return undefined;
-  undo.push(async () => {
-    await archive.pause();
-    // The final evidence is of the log that is archived.
-    await vouching.stop();
-    await archive.close();
-  });
-  vouching.watchIssuing(({ id, tenant }) => archive.noteTenant(id, tenant));
-  archive.start();
-  return archive;
-}
+/** Collectors whose evidence is of a TPM that the host runs. */
+const HOSTED_TPMS: ReadonlySet<string> = new Set(['gcp-vtpm', 'nitrotpm', 'tpm']);
 
 /** What must not be overlooked. */
-function announce({ config, notice }: Start): void {
-  notice('SIMULATED hardware: the evidence proves nothing. For development only.');
+function announce({ config, notice }: Start, { name }: Hardware): void {
+  if (name === 'simulated') {
+    notice('SIMULATED hardware: the evidence proves nothing. For development only.');
+  } else if (HOSTED_TPMS.has(config.hardware.collector)) {
+    notice('A TPM alone vouches for what booted: the host can read the memory of this machine.');
+  }
   if (!config.receipts.enabled) notice('Receipts are OFF: no answer is vouched for. For benchmarks only.');
   if (!keysRequired(config) && config.keys.required === 'never') {
     notice('API keys are OFF: whoever reaches this address is served.');
@@ -305,13 +219,14 @@ function running(
   { config, log, undo }: Start,
   service: Service,
   { port, drain, grpc }: Doors,
+  hardware: Hardware,
 ): RunningService {
   const stop = async (): Promise<void> => {
     const drained = drain(config.limits.shutdownTimeoutMs);
     await Promise.all([drained, grpc?.stop(drained)]);
     // Acts need a log that takes entries; what it takes until it is closed is archived after.
     await service.archive?.pause();
-    await service.vouching.stop();
+    await endVouching(service.vouching, hardware);
     const { evidenceFailure } = service.vouching;
     if (evidenceFailure) log.error('there is no final evidence', { reason: evidenceFailure.message });
     service.metrics.close();
@@ -319,7 +234,7 @@ function running(
   };
   let stopped: Promise<void> | undefined;
   return {
-    url: `http://${authority(config.server.host, port)}`,
+    url: `${config.tls.enabled ? 'https' : 'http'}://${authority(config.server.host, port)}`,
     port,
     grpc: grpc && authority(config.grpc.host, grpc.port),
     stop: () => (stopped ??= stop()),
@@ -330,14 +245,23 @@ function authority(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** Resolves once SIGINT or SIGTERM has stopped the service; a second signal ends the process at once. */
+/**
+ * Resolves once SIGINT or SIGTERM has stopped the service; a second signal ends the process at once. A call to hardware
+ * that hangs keeps the process from neither.
+ */
 export function stopOnSignal(service: RunningService): Promise<void> {
   return new Promise((done, fail) => {
     let asked = false;
-    const onSignal = (): void => {
-      if (asked) process.exit(130);
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (asked) {
+        endBySignal(signal);
+        return;
+      }
       asked = true;
-      service.stop().then(done, fail);
+      const ended = service.stop().finally(() => {
+        endWithoutDevices(signal);
+      });
+      ended.then(done, fail);
     };
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);

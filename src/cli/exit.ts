@@ -41,6 +41,7 @@ const CLIENT_EXITS: Readonly<Record<ClientErrorCode, ExitCode>> = {
   KEYSET_CHANGED: EXIT.unreadable,
   EVIDENCE_REFUSED: EXIT.refused,
   RESPONSE_REFUSED: EXIT.refused,
+  TLS_REFUSED: EXIT.refused,
   RECEIPT_REFUSED: EXIT.refused,
   RECEIPT_MISSING: EXIT.refused,
   EVIDENCE_NOT_JUDGED: EXIT.notJudged,

@@ -19,6 +19,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./serve.ts')).serveCommand(),
   },
   {
+    name: 'doctor',
+    summary: 'say what this machine offers, and what is in the way',
+    load: async () => (await import('./doctor.ts')).doctorCommand(),
+  },
+  {
     name: 'ask',
     summary: 'complete a prompt on verified hardware, and check the receipt',
     load: async () => (await import('./ask.ts')).askCommand(),

@@ -8,6 +8,7 @@ import { policySchema } from '../../attestation/policy/policy.ts';
 import { newCommand } from './command.ts';
 import { EXIT } from './exit.ts';
 import { checkPolicyFile } from './policyFile.ts';
+import { policyFromCommand } from './policyFrom.ts';
 import { pinCommand } from './policyPin.ts';
 import type { PolicyProblem } from './policyProblems.ts';
 import { printable, stdout, wrap } from './terminal.ts';
@@ -17,6 +18,7 @@ const POLICIES = { default: DEFAULT_POLICY, simulated: SIMULATED_POLICY } as con
 const EXAMPLES = [
   ['start a policy of your own from the published one', 'vouchsafe policy show > policy.json'],
   ['list every problem in it', 'vouchsafe policy check policy.json'],
+  ['start it from what a machine says of itself', 'vouchsafe policy from evidence.cbor > policy.json'],
   ['accept GPUs by what they measure, where NVIDIA publishes nothing', 'vouchsafe policy pin document.cbor'],
   ['have an editor complete it', 'vouchsafe policy schema > policy.schema.json'],
 ] as const;
@@ -33,7 +35,12 @@ export function policyCommand(): Command {
   const schema = newCommand('schema', 'Print the JSON Schema of policies').action(() => {
     stdout.json(z.toJSONSchema(policySchema));
   });
-  return command.addCommand(check).addCommand(show).addCommand(schema).addCommand(pinCommand());
+  return command
+    .addCommand(check)
+    .addCommand(show)
+    .addCommand(schema)
+    .addCommand(policyFromCommand())
+    .addCommand(pinCommand());
 }
 
 async function runCheck(path: string, { json = false }: { readonly json?: boolean }): Promise<void> {

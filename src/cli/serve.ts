@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { InvalidArgumentError, type Command } from 'commander';
 import { loadConfig, type ConfigOverrides, type LoadedConfig } from '../config/load.ts';
 import { startService, stopOnSignal, type RunningService } from '../main.ts';
+import { endWithoutDevices } from '../main/ending.ts';
 import { newCommand } from './command.ts';
 import { readConfig } from './config.ts';
 import { CliError, EXIT } from './exit.ts';
@@ -101,6 +102,7 @@ async function starting(start: () => Promise<RunningService>): Promise<RunningSe
   try {
     return await readConfig(start);
   } catch (error) {
+    endWithoutDevices('SIGKILL');
     if (error instanceof CliError) throw error;
     const { code, advice } = error as { readonly code?: unknown; readonly advice?: unknown };
     if (!(error instanceof Error) || typeof code !== 'string') throw error;

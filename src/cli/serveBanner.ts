@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { EvidenceTls } from '../client/evidenceTls.ts';
 import type { Config } from '../config/schema.ts';
 import { keysRequired } from '../config/schema.ts';
 import { programName } from './programName.ts';
@@ -45,7 +46,7 @@ export async function describeService(
 
 async function ask<T>(url: string, schema: z.ZodType<T>): Promise<T | undefined> {
   try {
-    const response = await fetch(url);
+    const response = await new EvidenceTls().fetch(url, {});
     return schema.safeParse(await response.json()).data;
   } catch {
     return undefined;

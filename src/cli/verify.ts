@@ -7,6 +7,7 @@ import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
 import type { ShownContent } from '../../attestation/receipt/openingsAppraisal.ts';
 import { fetchAttestation, freshNonce, parseAttestation } from '../client/attestation.ts';
+import { EvidenceTls } from '../client/evidenceTls.ts';
 import { serviceAt } from '../client/http.ts';
 import { newCommand, EXIT_HELP } from './command.ts';
 import { exchangeOf, nonceOf, timeOf, type ExchangeFlags } from './exchangeFiles.ts';
@@ -207,9 +208,14 @@ async function judgeService(url: string, flags: VerifyFlags): Promise<Judged> {
     throw new CliError(EXIT.misuse, 'a live service is asked with a fresh nonce');
   const context = await contextOf(flags);
   const nonce = freshNonce();
-  const attestation = await fetchAttestation(serviceAt(url, fetch, undefined), nonce);
+  const tls = new EvidenceTls();
+  const attestation = await fetchAttestation(serviceAt(url, tls.fetch, undefined), nonce);
   const collateral = mergeCollateral(context.collateral, attestation.collateral);
   const proof = { nonce, ...attestation.place };
-  const { verdict } = await appraiseEvidence(attestation.document, proof, { ...context, collateral });
+  const { verdict, appraisal } = await appraiseEvidence(attestation.document, proof, {
+    ...context,
+    collateral,
+  });
+  if (verdict.decision === 'accepted') tls.judge(appraisal.document?.keyset.tlsSpki);
   return { input: `service ${url}`, verdict, hints: [] };
 }
