@@ -7,7 +7,7 @@ import { tdxGuestWay } from './guestDevice/tdxGuestWay.ts';
 import type { CpuWay, Ways } from './machine.ts';
 import { nsmWay } from './nsm/way.ts';
 import { nvmlWay } from './nvidia/way.ts';
-import { readAttestationKey, tpmWay } from './tpm/collector.ts';
+import { readAttestationKey, type TpmOptions, tpmWay } from './tpm/collector.ts';
 import type { TpmAddress } from './tpm/transport.ts';
 import { tsmWay } from './tsm/way.ts';
 
@@ -43,8 +43,11 @@ export function tpmKeyOfThisMachine(tpm: WaysOptions['tpm']): Promise<Uint8Array
   return readAttestationKey(tpmAt(tpm));
 }
 
-function tpmAt(tpm: WaysOptions['tpm']): { readonly address?: TpmAddress } {
-  return tpm === undefined ? {} : { address: addressOf(tpm) };
+function tpmAt(tpm: WaysOptions['tpm']): Pick<TpmOptions, 'address' | 'eventLogPath'> {
+  if (tpm === undefined) return {};
+  const address = addressOf(tpm);
+  // The log of this machine's boot is not that of an emulator on a socket, which has none.
+  return address.kind === 'socket' ? { address, eventLogPath: '/dev/null' } : { address };
 }
 
 function confidential(way: Omit<CpuWay, 'isConfidential'>): CpuWay {

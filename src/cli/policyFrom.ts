@@ -58,14 +58,21 @@ Exit codes:
 `;
 
 export function policyFromCommand(): Command {
-  return newCommand('from', 'Print a policy that accepts what the evidence of a machine says of itself', EXAMPLES)
+  return newCommand(
+    'from',
+    'Print a policy that accepts what the evidence of a machine says of itself',
+    EXAMPLES,
+  )
     .argument('<file...>', 'evidence document, attestation answer or bundle')
-    .option('--this-machine-only', 'also name chip, platform, VM, key of the TPM and devices: refuses any other machine')
+    .option(
+      '--this-machine-only',
+      'also name chip, platform, VM, key of the TPM and devices: refuses any other machine',
+    )
     .option('--pin-devices', 'also accept devices by what they measure, as `policy pin` does')
     .option('--at <time>', 'look at the evidence as of this time, ISO 8601 (default: now)')
     .addHelpText('after', WORDS)
     .action(runFrom);
-} // prettier-ignore
+}
 
 async function runFrom(paths: readonly string[], flags: FromFlags): Promise<void> {
   const { policy, notices } = await policyFrom(paths, flags);
@@ -99,11 +106,15 @@ export async function policyFrom(paths: readonly string[], flags: FromFlags): Pr
   const pinned = flags.pinDevices
     ? await pinFiles(paths, flags.at === undefined ? {} : { at: flags.at })
     : undefined;
-  const narrowed = orUnreadable(paths, () => narrow(read, flags.thisMachineOnly ?? false, pinned?.sets ?? []));
+  const narrowed = orUnreadable(paths, () =>
+    narrow(read, flags.thisMachineOnly ?? false, pinned?.sets ?? []),
+  );
   const looks = await Promise.all(read.map((evidence) => lookUnder(narrowed, evidence, now)));
   const policy = checked({ ...narrowed, simulated: simulatedIn(looks) });
   const notices = [
-    loud('This pins what the machine says of itself. Compare it with the image that you built before you trust it.'),
+    loud(
+      'This pins what the machine says of itself. Compare it with the image that you built before you trust it.',
+    ),
     ...(pinned?.devices ?? []).map((device) => ({ text: deviceText(device), isLoud: false })),
     ...simulatedNotices(policy),
     ...(read.some(isWithoutMeasuredBoot) ? [loud(UNMEASURED)] : []),
@@ -111,7 +122,7 @@ export async function policyFrom(paths: readonly string[], flags: FromFlags): Pr
     ...refusedNotices(looks),
   ];
   return { policy, notices };
-} // prettier-ignore
+}
 
 function loud(text: string): Notice {
   return { text, isLoud: true };
@@ -184,9 +195,11 @@ function narrow(
 function checked(policy: Policy): Policy {
   const result = policySchema.safeParse(policy);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`);
+  const problems = result.error.issues.map(
+    ({ path, message }) => `${path.map(String).join('.')}: ${message}`,
+  );
   throw new CliError(EXIT.refused, `no policy can hold what this evidence says: ${problems.join('; ')}`);
-} // prettier-ignore
+}
 
 /** What the verifier finds under the policy, for the published roots. */
 interface Found {
@@ -230,8 +243,12 @@ function simulatedIn([first, ...others]: readonly Found[]): SimulatedComponent[]
   const simulated = [...(first?.simulated ?? [])];
   const differs = others.some((other) => other.simulated.join() !== simulated.join());
   if (!differs) return simulated;
-  throw new CliError(EXIT.misuse, 'some of the evidence is simulated and some is not', 'Make a policy for each.');
-} // prettier-ignore
+  throw new CliError(
+    EXIT.misuse,
+    'some of the evidence is simulated and some is not',
+    'Make a policy for each.',
+  );
+}
 
 function simulatedNotices({ simulated }: Policy): readonly Notice[] {
   if (simulated.length === 0) return [];

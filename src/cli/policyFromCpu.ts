@@ -29,12 +29,17 @@ export function cpuPolicy(evidence: readonly Seen<CpuEvidence>[], narrowing: Nar
       isOn(seen.value, platform),
     );
   return {
-    snp: orRefused(on('snp'), (seen) => snpPolicy(seen.map(each(({ report }) => parseSnpReport(report))), narrowing)),
+    snp: orRefused(on('snp'), (seen) =>
+      snpPolicy(seen.map(each(({ report }) => parseSnpReport(report))), narrowing),
+    ),
     tdx: orRefused(on('tdx'), (seen) => tdxPolicy(seen.map(each(({ report }) => report)), narrowing)),
     nitro: orRefused(on('nitro'), (seen) => nitroPolicy(seen.map(each(documentOf)), narrowing)),
     'azure-snp': orRefused(on('azure-snp'), (seen) => ({
       claims: claimsPolicy(seen.map(each(({ report }) => report)), narrowing),
-      snp: snpPolicy(seen.map(each(({ report }) => parseSnpReport(parseHclReport(report).hardwareReport))), narrowing),
+      snp: snpPolicy(
+        seen.map(each(({ report }) => parseSnpReport(parseHclReport(report).hardwareReport))),
+        narrowing,
+      ),
       tpm: tpmPolicy(seen.map(each(({ tpm }) => tpm)), { thisMachineOnly: false }),
     })),
     'azure-tdx': orRefused(on('azure-tdx'), (seen) => ({
@@ -46,7 +51,7 @@ export function cpuPolicy(evidence: readonly Seen<CpuEvidence>[], narrowing: Nar
     nitrotpm: orRefused(on('nitrotpm'), (seen) => nitroTpmPolicy(seen.map(each(documentOf)), narrowing)),
     tpm: orRefused(on('tpm'), (seen) => tpmPolicy(seen.map(each(({ tpm }) => tpm)), narrowing)),
     bootLog: DEFAULT_POLICY.cpu.bootLog,
-  }; // prettier-ignore
+  };
 }
 
 function isOn(evidence: CpuEvidence, platform: Platform): boolean {
@@ -90,8 +95,11 @@ function vmpl({ vmpl: level }: SnpReport): number {
 /** A VLEK names no chip, and a host may mask the id. */
 function chipId({ chipId: id, keyInfo }: SnpReport): string {
   if (keyInfo.signingKey === 'vcek' && !isZero(id)) return toHex(id);
-  throw notNamed('the SNP report names no chip', 'Under a VLEK only the cloud is known, and a host may mask the id of its chip.');
-} // prettier-ignore
+  throw notNamed(
+    'the SNP report names no chip',
+    'Under a VLEK only the cloud is known, and a host may mask the id of its chip.',
+  );
+}
 
 /** Firmware that took no ID block reports zero for its key. */
 function idBlock(

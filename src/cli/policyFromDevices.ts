@@ -45,5 +45,8 @@ function chipOf({ kind, report }: DeviceEvidence) {
 /** The serial of its leaf, which as a decimal number is the UEID. */
 function serialOf({ certificates: [leaf] }: DeviceEvidence): string {
   if (leaf) return toHex(parseCertificate(leaf).serial);
-  throw notNamed('a device has no certificate, which names it', 'Collect evidence with the certificates of its devices.');
-} // prettier-ignore
+  throw notNamed(
+    'a device has no certificate, which names it',
+    'Collect evidence with the certificates of its devices.',
+  );
+}

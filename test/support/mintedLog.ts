@@ -16,6 +16,7 @@ import type { Collector } from '../../enclave/collect/collector.ts';
 import { createSimulatedCollector } from '../../enclave/collect/simulated/collector.ts';
 import type { Keyring } from '../../enclave/keys/keyring.ts';
 import type { ReceiptDraft } from '../../src/receipts/draft.ts';
+import type { EvidenceSource } from '../../src/receipts/evidence.ts';
 import { Vouching } from '../../src/receipts/vouching.ts';
 import { MemoryLog } from './memoryLog.ts';
 import { makeDraft, makeKeysetLine, NOW } from './world.ts';
@@ -48,21 +49,24 @@ export interface MintOptions {
   readonly acts?: (vouching: Vouching) => Promise<void>;
   /** Milliseconds between receipts by the guest's clock. */
   readonly stepMs?: number;
+  /** Receipts that are issued while a document but the first is collected: they cite the one before it. */
+  readonly whileCollecting?: number;
 }
 
 /** Makes the log of one simulated instance and writes it as a stopped service leaves it. */
 export async function mintLog(data: string, options: MintOptions): Promise<MintedLog> {
-  const { created = 1, final = true, gpus = 1, stepMs = 0 } = options;
+  const { created = 1, final = true, gpus = 1, stepMs = 0, whileCollecting = 0 } = options;
   const collector = options.collector ?? (await createSimulatedCollector({ gpus, now: () => new Date(NOW) }));
   const keys = await makeKeysetLine();
   const keyring = keys.current;
   const log = new MemoryLog();
   const clock = { now: NOW };
+  let load: (() => Promise<unknown>) | undefined;
   const vouching = await Vouching.start({
     keys: keyring,
     keySource: keys,
     log,
-    source: collector,
+    source: underLoad(collector, () => load?.()),
     configDigest: new Uint8Array(32).fill(7),
     predecessor: options.predecessor,
     limits: { periodMs: 3_600_000, receipts: 1_000_000, maxEvidenceAgeMs: 3_600_000_000 },
@@ -78,6 +82,7 @@ export async function mintLog(data: string, options: MintOptions): Promise<Minte
     }
     return last;
   };
+  if (whileCollecting > 0) load = () => issue(whileCollecting);
   for (const [epoch, receipts] of options.epochs.entries()) {
     const isLast = epoch === options.epochs.length - 1;
     if (isLast) await options.acts?.(vouching);
@@ -86,6 +91,7 @@ export async function mintLog(data: string, options: MintOptions): Promise<Minte
     // The record of the epoch is appended after its document is there.
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+  load = undefined;
   if (final) await vouching.stop();
   const instance = toHex(keyring.keyset.instance);
   const directory = join(data, 'instances', instance);
@@ -97,6 +103,19 @@ export async function mintLog(data: string, options: MintOptions): Promise<Minte
     keyring,
     collector,
     asPredecessor: predecessorOf(log, keyring.keyset.origin),
+  };
+}
+
+/** The size of the log that a document states is taken before its hardware is asked. */
+function underLoad(collector: Collector, load: () => Promise<unknown> | undefined): EvidenceSource {
+  return {
+    collectDevices: (nonce) => collector.collectDevices(nonce),
+    collectCpu: async (reportData) => {
+      const evidence = await collector.collectCpu(reportData);
+      await load();
+      return evidence;
+    },
+    collateral: () => collector.collateral(),
   };
 }
 

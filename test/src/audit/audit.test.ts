@@ -316,6 +316,20 @@ describe('a time range', () => {
     });
   });
 
+  test('of a busy instance holds what its entries cite, and is accepted', async () => {
+    const { data } = await minted({
+      epochs: Array<number>(8).fill(60),
+      stepMs: HOUR / 100,
+      whileCollecting: 40,
+    });
+    for (let from = 0; from < 8; from++) {
+      const folder = await exported(data, NOW + from * HOUR, NOW + (from + 1) * HOUR);
+      const report = await audit(folder, { signatures: 'all' });
+      expect(report.findings).toEqual([]);
+      expect(report.decision).toBe('accepted');
+    }
+  });
+
   test('that holds nothing still ties to the log', async () => {
     const { data } = await minted({ epochs: [600, 10] });
     const report = await audit(await exported(data, NOW + 100 * HOUR));
