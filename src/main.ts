@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'winston';
 import type { KeysetLine } from '../enclave/keys/keysetLine.ts';
 import { openKeys } from '../enclave/keys/openKeys.ts';
@@ -60,8 +61,8 @@ export async function startService(config: Config, options: StartOptions = {}): 
   try {
     const hardware = await openHardware(config, options);
     start.undo.push(() => hardware.close());
-    const models = await startModels(start, options.childEntry ?? CHILD_ENTRY);
-    const service = await assemble(start, hardware, models);
+    const loadModels = () => startModels(start, options.childEntry ?? CHILD_ENTRY);
+    const service = await assemble(start, hardware, loadModels);
     const grpc = await openGrpc(service);
     if (grpc) start.undo.push(() => grpc.stop(Promise.resolve()));
     const listening = await openHttp(service, options.processEntry ?? PROCESS_ENTRY);
@@ -103,9 +104,15 @@ async function startModels({ config, log, undo }: Start, childEntry: URL): Promi
   return models;
 }
 
-async function assemble(start: Start, hardware: Hardware, models: ConfiguredEngine): Promise<Service> {
+async function assemble(
+  start: Start,
+  hardware: Hardware,
+  loadModels: () => Promise<ConfiguredEngine>,
+): Promise<Service> {
   const { config, log, now, undo } = start;
   const isSimulated = hardware.name === 'simulated';
+  // A model that is refused leaves no log behind, where nothing has to come before it.
+  const early = hardware.hasDevices ? undefined : await loadModels();
   const keys = await openKeys(config, {
     software: SOFTWARE,
     onEnter: ({ generation }) => log.info('new keys are in use', { generation }),
@@ -129,6 +136,7 @@ async function assemble(start: Start, hardware: Hardware, models: ConfiguredEngi
   const vouching = await startVouching(start, { keys, evidence, instanceLog, predecessor });
   undo.push(() => endVouching(vouching, hardware));
   evidence.follow(vouching);
+  const models = early ?? (await loadVerified(start, vouching, loadModels));
   const attester = attesterOf(vouching, keys);
   await models.openSealed(dataKeySource({ ...config.keyRelease, attester, unwrap: unwrapDataKey, now }));
   const archive = await startArchive(start, { keyset: keys.keyset, instanceLog, former, vouching, created });
@@ -149,6 +157,20 @@ async function assemble(start: Start, hardware: Hardware, models: ConfiguredEngi
     log,
     now,
   });
+}
+
+/** GPUs of a confidential VM take no work before our own verifier has accepted evidence of theirs. */
+async function loadVerified(
+  { config, log }: Start,
+  vouching: Vouching,
+  loadModels: () => Promise<ConfiguredEngine>,
+): Promise<ConfiguredEngine> {
+  const isVerified = (): boolean => vouching.hasHead;
+  if (!isVerified() && config.engine.provider !== 'cpu') {
+    log.warn('models wait for evidence that our own verifier accepts', { ...vouching.stopReason });
+    while (!isVerified()) await delay(VERIFIED_STEP_MS);
+  }
+  return loadModels();
 }
 
 /** How this instance shows whoever releases data keys what it is. */
@@ -193,6 +215,9 @@ function startVouching(
     now,
   });
 }
+
+/** How often it is looked whether evidence was accepted. */
+const VERIFIED_STEP_MS = 250;
 
 /** Collectors whose evidence is of a TPM that the host runs. */
 const HOSTED_TPMS: ReadonlySet<string> = new Set(['gcp-vtpm', 'nitrotpm', 'tpm']);

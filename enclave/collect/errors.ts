@@ -4,7 +4,7 @@ const ADVICE = {
     'The machine does not offer this device. Run `vouchsafe doctor`: it says what was looked for and how to get it.',
   PERMISSION_DENIED:
     'The device may not be opened. Run the service as root, or give its user access to the device.',
-  DEVICE_BUSY: 'The device answers somebody else. Nothing needs to be done: the next collection asks again.',
+  DEVICE_BUSY: 'The device answers somebody else. A service that runs asks again by itself; one that was starting has to be started again.',
   DEVICE_TIMEOUT:
     'The device did not answer in time. If it lasts, look at the kernel log and at the quoting service of the host.',
   DEVICE_REFUSED:
@@ -12,7 +12,7 @@ const ADVICE = {
   DEVICE_LOST: 'A device that was there is gone. Restart the virtual machine: its set of devices is fixed.',
   EVIDENCE_MALFORMED: 'What came is not evidence: empty, cut off or of another form. Update host and kernel.',
   EVIDENCE_MISMATCH:
-    'The evidence is not over what was asked for. Another program may use the device, or the host lies: do not go on.',
+    'The evidence is not over what was asked for, and nothing is signed under it. If it lasts, another program uses the device, or the host lies: do not trust this machine.',
   LIBRARY_MISSING: 'A library of the driver cannot be loaded. Install the driver that carries it.',
   LIBRARY_TOO_OLD: 'The driver lacks a function of attestation. Install a newer driver.',
   DRIVER_NOT_LOADED:

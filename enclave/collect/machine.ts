@@ -37,6 +37,8 @@ export async function lookAt({ cpu, devices }: Ways): Promise<Look> {
 
 /** Real hardware: one way to the CPU and one to the devices, opened. */
 export interface Machine extends Collector {
+  /** Whether GPUs belong to it, which take no work before `admitWork`. */
+  readonly hasDevices: boolean;
   /** Lets the devices take work. Call it only after our own verifier has accepted evidence of theirs. */
   admitWork(): Promise<void>;
   /** Log of measured boot as the platform has it; undefined where it has none. */
@@ -53,7 +55,7 @@ export async function openMachine(ways: Ways, choice: Choice): Promise<Machine |
   const cpu = choice.cpu === 'auto' ? chooseCpu(ways.cpu, look.cpu) : wayNamed(ways.cpu, choice.cpu);
   const wantsDevices = choice.devices === 'auto' && look.devices.state !== 'absent';
   if (!cpu && !wantsDevices) return undefined;
-  if (!cpu) throw unusable('no way to evidence of the CPU', look.cpu);
+  if (!cpu) throw noCpu(look.cpu);
   const devices = wantsDevices ? await ways.devices.open() : undefined;
   try {
     return joined(await cpu.open(), devices);
@@ -63,14 +65,12 @@ export async function openMachine(ways: Ways, choice: Choice): Promise<Machine |
   }
 }
 
-/** The first that can be used. Where none can and one is there that is in trouble, that one says why. */
+/** The first that can be used. Where none can, the first that is there and in trouble: opening it says why. */
 function chooseCpu(ways: readonly CpuWay[], findings: readonly Finding[]): CpuWay | undefined {
   const confidential = ways.map((way, i) => ({ way, finding: findings[i] })).filter(isConfidential);
   const usable = confidential.find(({ finding }) => finding?.state === 'usable');
   if (usable) return usable.way;
-  const troubled = confidential.flatMap(({ finding }) => (finding?.state === 'unusable' ? [finding] : []));
-  if (troubled.length > 0) throw unusable('the hardware is there and cannot be used', troubled);
-  return undefined;
+  return confidential.find(({ finding }) => finding?.state === 'unusable')?.way;
 }
 
 function isConfidential({ way }: { readonly way: CpuWay }): boolean {
@@ -83,14 +83,16 @@ function wayNamed(ways: readonly CpuWay[], name: string): CpuWay {
   throw new CollectError('DEVICE_MISSING', `no way is called ${name}`);
 }
 
-function unusable(what: string, findings: readonly Finding[]): CollectError {
-  const details = findings.map(({ way, detail, fix }) => `${way}: ${detail}${fix ? ` (${fix})` : ''}`);
-  return new CollectError('DEVICE_MISSING', `${what}: ${details.join('; ')}`);
+/** There are GPUs, and the machine is no confidential VM. */
+function noCpu(findings: readonly Finding[]): CollectError {
+  const details = findings.map(({ way, detail }) => `${way}: ${detail}`);
+  return new CollectError('DEVICE_MISSING', `no way to evidence of the CPU: ${details.join('; ')}`);
 }
 
 function joined(cpu: CpuCollector, devices: DeviceCollector | undefined): Machine {
   return {
     name: devices ? `${cpu.name} and ${devices.name}` : cpu.name,
+    hasDevices: devices !== undefined,
     collectCpu: (reportData) => cpu.collect(reportData),
     collectDevices: (nonce) => devices?.collect(nonce) ?? Promise.resolve([]),
     // Certificates that the hardware hands out stand in the evidence.

@@ -44,9 +44,10 @@ export class BundleTally {
     this.#foreign.push(entry);
   }
 
-  receipt(index: number, skimmer: ReceiptSkimmer): void {
+  /** `judged`: whether the export is about it. */
+  receipt(index: number, skimmer: ReceiptSkimmer, judged: boolean): void {
     this.#receipts++;
-    this.#cite(index, skimmer);
+    this.#cite(index, skimmer, judged);
     const hour = Math.floor(skimmer.issuedAt / HOUR_SECONDS);
     if (hour !== this.#hour) this.#flushHour(hour);
     this.#sameHour++;
@@ -82,9 +83,13 @@ export class BundleTally {
     this.#outcomes[known + 1] = (this.#outcomes[known + 1] ?? 0) + 1;
   }
 
-  #cite(index: number, { evidenceAt, keysetAt, view }: ReceiptSkimmer): void {
+  #cite(index: number, { evidenceAt, keysetAt, view }: ReceiptSkimmer, judged: boolean): void {
     const run = this.#runs.at(-1);
-    if (run && this.#evidence?.isAt(view, evidenceAt) && this.#keyset?.isAt(view, keysetAt)) {
+    if (
+      run?.judged === judged &&
+      this.#evidence?.isAt(view, evidenceAt) &&
+      this.#keyset?.isAt(view, keysetAt)
+    ) {
       run.to = index + 1;
       run.receipts++;
       return;
@@ -99,6 +104,7 @@ export class BundleTally {
     this.#runs.push({
       evidence: toHex(evidence),
       keyset: toHex(keyset),
+      judged,
       from: index,
       to: index + 1,
       receipts: 1,

@@ -127,12 +127,13 @@ export class BundleWork {
       );
     }
     const keyset = this.#keysetAt(skimmer);
+    const judged = this.#isJudged(index);
     if (keyset) this.#checkHeader(index, keyset, findings);
-    else if (this.#isJudged(index))
+    else if (judged)
       findings.push(
         fault('receipts.evidence', 'KEYSET_MISMATCH', index, 'no evidence vouches for its keyset'),
       );
-    tally.receipt(index, skimmer);
+    tally.receipt(index, skimmer, judged);
     return true;
   }
 

@@ -1,7 +1,7 @@
 import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
 import { passEntries, WantedSizes } from './entryPass.ts';
 import { EntryReader } from './entryReader.ts';
-import type { EvidenceLine } from './evidenceLine.ts';
+import { judgedEntries, type EvidenceLine } from './evidenceLine.ts';
 import { FindingList } from './findings.ts';
 import type { InstanceAudit } from './instanceAudit.ts';
 import { startProgress } from './progress.ts';
@@ -76,17 +76,21 @@ async function verifyRest(
 }
 
 function findUncovered(
-  { context, findings, progress }: InstanceAudit,
+  { context, findings, progress, span }: InstanceAudit,
   documents: readonly DocumentReport[],
   covered: number,
   head: { readonly size: number } | undefined,
 ): void {
   const required = context.policy.coverage === 'required';
-  const uncovered = documents.filter(({ cited }) => cited !== undefined && cited.last >= covered);
-  const [firstCited] = uncovered;
-  if (firstCited?.cited) {
-    const last = Math.max(...uncovered.map(({ cited }) => cited?.last ?? 0));
-    const first = Math.max(covered, firstCited.cited.first);
+  const judged = judgedEntries(span?.entries);
+  // What follows the span is there to date its last document: which documents cover it is not in the export.
+  const last = Math.min(
+    Math.max(-1, ...documents.map(({ cited }) => cited?.last ?? -1)),
+    (judged?.to ?? Infinity) - 1,
+  );
+  const firstCited = documents.find(({ cited }) => cited !== undefined && cited.last >= covered)?.cited;
+  const first = Math.max(covered, firstCited?.first ?? covered);
+  if (firstCited && first <= last) {
     const detail = `receipts from ${first} to ${last} have no later accepted hardware report`;
     const severity = required ? 'fail' : 'warning';
     findings.add({

@@ -3,7 +3,7 @@ import { Refusal } from '../../attestation/errors.ts';
 import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
 import { announcedSubject } from '../../attestation/receipt/entryKind.ts';
 import { parseRecord, type LogRecord, type Predecessor } from '../../attestation/receipt/record.ts';
-import { judgedEntries, type DocumentMark, type EvidenceLine } from './evidenceLine.ts';
+import { judgedEntries, type DocumentMark, type EvidenceLine, type JudgedEntries } from './evidenceLine.ts';
 import type { FindingList, LocalFinding } from './findings.ts';
 import { addCitations, type EntryProgress } from './progress.ts';
 import type { BundleFacts, CitationRun, ForeignEntry } from './tasks.ts';
@@ -14,13 +14,13 @@ const MAX_ACTS = 10_000;
 /** Compares what the entries of one instance say with its line of evidence. */
 export class EntryReader {
   readonly #marks: ReadonlyMap<string, DocumentMark>;
-  readonly #judged: { readonly from: number; readonly to: number } | undefined;
+  readonly #judged: JudgedEntries | undefined;
   readonly #bySeq: ReadonlyMap<number, DocumentMark>;
 
   /** `span`: the entries that an export of a time range is about; others lie in its bundles, too. */
   constructor(line: EvidenceLine, span: readonly [first: number, last: number] | undefined) {
     const { marks } = line;
-    this.#judged = judgedEntries(line, span);
+    this.#judged = judgedEntries(span);
     this.#marks = new Map(marks.map((mark) => [mark.digest, mark]));
     this.#bySeq = new Map(marks.map((mark) => [mark.seq, mark]));
   }
@@ -59,7 +59,7 @@ export class EntryReader {
 
   #cite(run: CitationRun, progress: EntryProgress, findings: FindingList): void {
     const mark = this.#marks.get(run.evidence);
-    if (!mark && this.#judged && (run.from < this.#judged.from || run.from >= this.#judged.to)) return;
+    if (!mark && !run.judged) return;
     if (!mark) {
       const detail = `${run.receipts} receipts cite ${run.evidence}, which is not in the line`;
       findings.add({ ...fault('receipts.evidence', 'EVIDENCE_UNKNOWN', run.from, detail), last: run.to - 1 });

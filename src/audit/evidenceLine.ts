@@ -26,15 +26,20 @@ export interface EvidenceLine {
   readonly first: Keyset | undefined;
 }
 
+/** Entries `from` to `to` - 1. */
+export interface JudgedEntries {
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
- * Entries `from` to `to` - 1 that an export of a time range is about: others lie in its bundles, too, whose documents
- * are left out. Undefined where everything is there.
+ * What an export of a time range is about: other entries lie in its bundles, too, whose documents are left out.
+ * Undefined where everything is there.
  */
 export function judgedEntries(
-  { marks }: EvidenceLine,
   span: readonly [first: number, last: number] | undefined,
-): { readonly from: number; readonly to: number } | undefined {
-  return span && { from: span[0], to: Math.max(0, ...marks.map(({ logSize }) => logSize)) };
+): JudgedEntries | undefined {
+  return span && { from: span[0], to: span[1] + 1 };
 }
 
 /** Reads the documents in order; one that cannot be parsed or is of another line is found and left out. */

@@ -48,7 +48,7 @@ interface VerifiedHead {
 export async function auditInstance(audit: InstanceAudit): Promise<InstanceReport> {
   const { context, findings, listed, progress, workers } = audit;
   const line = await readLine(listed, audit.span?.documents, findings);
-  const judged = judgedEntries(line, audit.span?.entries);
+  const judged = judgedEntries(audit.span?.entries);
   const { instance } = listed.files;
   await workers.enter({ kind: 'instance', instance, keysets: [...line.keysets], judged });
   const head = await readHead(audit, line.first);

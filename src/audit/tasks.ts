@@ -1,5 +1,6 @@
 import type { Anchor } from '../../attestation/anchors.ts';
 import type { LocalFinding } from './findings.ts';
+import type { JudgedEntries } from './evidenceLine.ts';
 import type { DocumentFacts } from './documentFacts.ts';
 
 /** What a worker is told once: all of it survives `postMessage`. */
@@ -31,7 +32,7 @@ export interface InstanceSetup {
   /** Encoded keysets by digest in hex. */
   readonly keysets: readonly (readonly [digest: string, encoded: Uint8Array])[];
   /** Entries `from` to `to` - 1 that an export of a range is about; of others the keysets may be left out. */
-  readonly judged: { readonly from: number; readonly to: number } | undefined;
+  readonly judged: JudgedEntries | undefined;
 }
 
 /** One bundle of entries. Its bytes are handed over and not read again by the sender. */
@@ -70,6 +71,8 @@ export type Task = InstanceSetup | BundlesTask | DocumentTask;
 export interface CitationRun {
   readonly evidence: string;
   readonly keyset: string;
+  /** Whether the export is about them: of others it may lack what they cite. */
+  readonly judged: boolean;
   readonly from: number;
   to: number;
   /** Receipts among them: records lie between. */

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { ConfigError } from './errors.ts';
 
 /** Ways to evidence of the CPU, as operators name them. */
 const COLLECTORS = [
@@ -58,4 +59,18 @@ function nvidiaDevices(folder: string): readonly string[] {
   } catch {
     return [];
   }
+}
+
+interface Sections {
+  readonly hardware: z.infer<typeof hardwareSection>;
+  readonly engine: { readonly provider: string };
+}
+
+/** Throws `ConfigError` where models could run on a GPU of which no evidence would be collected. */
+export function checkHardware({ hardware: { collector, devices }, engine: { provider } }: Sections): void {
+  if (devices !== 'none' || provider === 'cpu' || collector === 'simulated') return;
+  throw new ConfigError(
+    'CONFIG_INVALID',
+    `hardware.devices is none, and engine.provider is ${provider}: set it to cpu, or devices to auto`,
+  );
 }

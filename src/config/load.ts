@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { encodeDc, type Dc, type DcMap } from '../../attestation/cbor/deterministic.ts';
 import { JsonError, parseStrictJson, parseStrictJsonText } from '../../attestation/json/strict.ts';
 import { ConfigError } from './errors.ts';
+import { checkHardware } from './hardware.ts';
 import { type Config, CONFIG_SCHEMA, exposedHost, keysRequired, type Setting, SETTINGS } from './schema.ts';
 import { checkTls } from './tls.ts';
 
@@ -61,6 +62,7 @@ export function checkConfig(values: unknown): Config {
   const parsed = CONFIG_SCHEMA.safeParse(values);
   if (!parsed.success) throw toConfigError(parsed.error.issues);
   const config = parsed.data;
+  checkHardware(config);
   checkTls(config);
   if (keysRequired(config) && config.keys.apiKeys.length === 0) {
     const host = exposedHost(config) ?? config.server.host;

@@ -79,7 +79,8 @@ function run(request: RunRequest): void {
 process.on('message', (messages) => {
   for (const message of messages as readonly ToChild[]) receive(message);
 });
-process.on('disconnect', () => process.exit(0));
+// A call that hangs in a driver would keep an ordinary exit waiting for ever.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 // A terminal's interrupt reaches the whole group: the parent decides when its engine ends.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => undefined);

@@ -8,7 +8,7 @@ import { signsOfHardware } from '../config/hardware.ts';
 import type { Config } from '../config/schema.ts';
 
 /** The hardware that the service takes. */
-export type Hardware = Collector & Pick<Machine, 'admitWork' | 'bootLog' | 'close'>;
+export type Hardware = Collector & Pick<Machine, 'hasDevices' | 'admitWork' | 'bootLog' | 'close'>;
 
 /** What stands for this machine in tests. */
 export interface MachineOptions {
@@ -84,6 +84,7 @@ async function simulated(gpus: number): Promise<Hardware> {
 function asHardware(collector: Collector): Hardware {
   return {
     ...collector,
+    hasDevices: false,
     admitWork: () => Promise.resolve(),
     bootLog: () => Promise.resolve(undefined),
     close: () => Promise.resolve(),

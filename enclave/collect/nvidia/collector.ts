@@ -93,7 +93,10 @@ export class NvmlCollector implements DeviceCollector {
     if (this.#closed) return;
     this.#closed = true;
     for (const giveUp of this.#givingUp) giveUp();
-    await waitAtMost(CLOSE_PATIENCE_MS, this.#last.then(() => this.#release()));
+    await waitAtMost(
+      CLOSE_PATIENCE_MS,
+      this.#last.then(() => this.#release()),
+    );
   }
 
   /** Behind the last call: nothing is taken from below one that is out. */

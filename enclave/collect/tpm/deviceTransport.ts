@@ -3,7 +3,7 @@ import { concat } from '../../../attestation/bytes/bytes.ts';
 import { CollectError } from '../errors.ts';
 import type { Deadline } from './deadline.ts';
 import { isWhole, MAX_RESPONSE_BYTES } from './responseSize.ts';
-import { deviceError } from './systemError.ts';
+import { deviceError } from '../systemError.ts';
 import type { TpmTransport } from './transport.ts';
 
 /**

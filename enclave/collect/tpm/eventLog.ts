@@ -2,7 +2,7 @@ import { open, type FileHandle } from 'node:fs/promises';
 import { concat } from '../../../attestation/bytes/bytes.ts';
 import { MAX_LOG_BYTES } from '../../../attestation/evidence/bootlog/log.ts';
 import { CollectError } from '../errors.ts';
-import { deviceError, systemCode } from './systemError.ts';
+import { deviceError, systemCode } from '../systemError.ts';
 
 /** Where Linux shows the TCG2 log of the firmware, through securityfs. */
 export const EVENT_LOG_PATH = '/sys/kernel/security/tpm0/binary_bios_measurements';

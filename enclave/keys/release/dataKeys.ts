@@ -3,9 +3,8 @@ import { askAzure, type AzureOptions } from './azure.ts';
 import { askKms } from './awsKms.ts';
 import { ReleaseError } from './errors.ts';
 import type { KeyService } from './exchange.ts';
-import { kmsOverHttp } from './kmsHttp.ts';
 import type { AwsCredentials } from './signatureV4.ts';
-import { askTrustee, type TrusteeOptions } from './trustee.ts';
+import type { TrusteeOptions } from './trustee.ts';
 import { askNode, type Attester, type WantedKey } from './vouchsafe.ts';
 
 /** A sealed model as whoever releases its key has to know it. */
@@ -62,19 +61,22 @@ export function dataKeySource(options: DataKeyOptions): (model: SealedModel) => 
 
 type Ask = (options: DataKeyOptions, service: KeyService, wanted: WantedKey) => Promise<Uint8Array>;
 
+/** The libraries of Trustee and of AWS take memory: they are loaded where they are needed. */
 const ASK: Readonly<Record<Exclude<DataKeyOptions['from'], 'none'>, Ask>> = {
   vouchsafe: ({ attester }, service, wanted) => askNode(service, attester, wanted),
   trustee: async (options, service, wanted) => {
     const { trustee } = options;
     if (!trustee) throw cannotAttest('Trustee');
+    const { askTrustee } = await import('./trustee.ts');
     return unwrapWith(options, await askTrustee({ service, ...trustee }, wanted.keyName), wanted);
   },
-  'aws-kms': (options, service, wanted) => {
+  'aws-kms': async (options, service, wanted) => {
     const { region, now, nitroDocument = documentForPublicKey } = options;
     const credentials = credentialsOf(options);
     if (region === undefined || !credentials) {
       throw new ReleaseError('REFUSED', 'the configuration has no region or no credentials for AWS');
     }
+    const { kmsOverHttp } = await import('./kmsHttp.ts');
     const decrypt = kmsOverHttp({ service, region, credentials: () => Promise.resolve(credentials), now });
     return askKms({ decrypt, attest: (publicKey) => nitroDocument(publicKey) }, wanted);
   },

@@ -37,7 +37,7 @@ export function kmsOverHttp({ service, region, credentials, now }: KmsHttpOption
         },
       }),
     );
-    const headers = signPost({
+    const headers = await signPost({
       host: new URL(service.address).host,
       region,
       service: 'kms',

@@ -1,4 +1,5 @@
 import { createHash, createHmac } from 'node:crypto';
+import { SignatureV4 } from '@smithy/signature-v4';
 
 export interface AwsCredentials {
   readonly accessKeyId: string;
@@ -19,43 +20,64 @@ export interface SignRequest {
   readonly now: number;
 }
 
-const ALGORITHM = 'AWS4-HMAC-SHA256';
+/** SHA-256, or HMAC-SHA-256 where there is a key, in the form that the signer takes. */
+class Sha256 {
+  readonly #key: string | Uint8Array | undefined;
+  #hash: ReturnType<typeof createHash>;
+
+  constructor(key?: string | ArrayBuffer | ArrayBufferView) {
+    this.#key = typeof key === 'string' || key === undefined ? key : bytesOf(key);
+    this.#hash = this.#start();
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#hash.update(chunk);
+  }
+
+  digest(): Promise<Uint8Array> {
+    return Promise.resolve(Uint8Array.from(this.#hash.digest()));
+  }
+
+  reset(): void {
+    this.#hash = this.#start();
+  }
+
+  #start(): ReturnType<typeof createHash> {
+    return this.#key === undefined ? createHash('sha256') : createHmac('sha256', this.#key);
+  }
+}
+
+function bytesOf(key: ArrayBuffer | ArrayBufferView): Uint8Array {
+  return ArrayBuffer.isView(key)
+    ? new Uint8Array(key.buffer, key.byteOffset, key.byteLength)
+    : new Uint8Array(key);
+}
 
 /**
- * Headers of a signed `POST /` without a query: Signature Version 4 of AWS, of which a call of KMS needs no more than
- * this. `host` is signed and not among them: the client sets it.
+ * Headers of a signed `POST /` without a query: Signature Version 4 of AWS. `host` is signed and not among them: the
+ * client sets it.
  */
-export function signPost(request: SignRequest): Readonly<Record<string, string>> {
+export async function signPost(request: SignRequest): Promise<Readonly<Record<string, string>>> {
   const { host, region, service, body, credentials, now } = request;
-  const time = new Date(now).toISOString().replaceAll(/[-:]|\.\d{3}/g, '');
-  const token = credentials.sessionToken;
-  const headers: Record<string, string> = {
-    ...request.headers,
-    'x-amz-date': time,
-    ...(token !== undefined && { 'x-amz-security-token': token }),
-  };
-  const signed = Object.entries({ ...headers, host }).sort(([a], [b]) => (a < b ? -1 : 1));
-  const names = signed.map(([name]) => name).join(';');
-  const lines = signed.map(([name, value]) => `${name}:${value.trim()}\n`).join('');
-  const canonical = `POST\n/\n\n${lines}\n${names}\n${sha256Hex(body)}`;
-  const scope = `${time.slice(0, 8)}/${region}/${service}/aws4_request`;
-  const text = `${ALGORITHM}\n${time}\n${scope}\n${sha256Hex(canonical)}`;
-  const signature = hmac(signingKey(credentials.secretAccessKey, scope), text).toString('hex');
-  const credential = `${credentials.accessKeyId}/${scope}`;
-  return {
-    ...headers,
-    authorization: `${ALGORITHM} Credential=${credential}, SignedHeaders=${names}, Signature=${signature}`,
-  };
-}
-
-function signingKey(secret: string, scope: string): Uint8Array {
-  return scope.split('/').reduce<Uint8Array>(hmac, Buffer.from(`AWS4${secret}`));
-}
-
-function hmac(key: Uint8Array, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest();
-}
-
-function sha256Hex(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
+  const { sessionToken, ...lasting } = credentials;
+  const signer = new SignatureV4({
+    region,
+    service,
+    credentials: sessionToken === undefined ? lasting : { ...lasting, sessionToken },
+    sha256: Sha256,
+    // KMS wants no header with the hash of the body, which is signed in any case.
+    applyChecksum: false,
+  });
+  const { headers } = await signer.sign(
+    {
+      method: 'POST',
+      protocol: 'https:',
+      hostname: host,
+      path: '/',
+      headers: { ...request.headers, host },
+      body,
+    },
+    { signingDate: new Date(now) },
+  );
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => name !== 'host'));
 }

@@ -1,5 +1,5 @@
-import { createHash, generateKeyPair, type KeyObject } from 'node:crypto';
-import { promisify } from 'node:util';
+import { createHash } from 'node:crypto';
+import { type CryptoKey, exportJWK, generateKeyPair } from 'jose';
 import { z } from 'zod';
 import { utf8 } from '../../../attestation/bytes/bytes.ts';
 import { ReleaseError } from './errors.ts';
@@ -10,6 +10,8 @@ import { openJwe } from './jwe.ts';
 const PROTOCOL_VERSION = '0.4.0';
 const JSON_TYPE = 'application/json';
 const COOKIE = 'kbs-session-id';
+/** Of the RSA key, which lives for one exchange. */
+const ALGORITHM = 'RSA-OAEP-256';
 const MODULUS_BITS = 2048;
 const REPORT_DATA_BYTES = 64;
 const MAX_AUTH_BYTES = 16 * 1024;
@@ -46,7 +48,7 @@ export interface TrusteeOptions {
 export async function askTrustee(options: TrusteeOptions, resource: string): Promise<Uint8Array> {
   if (!RESOURCE.test(resource)) throw new ReleaseError('REFUSED', 'a resource is named repository/type/tag');
   const { service } = options;
-  const { publicKey, privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
+  const { publicKey, privateKey } = await generateKeyPair(ALGORITHM, { modulusLength: MODULUS_BITS });
   const { nonce, cookie } = await authenticate(options);
   const token = await attest(options, { nonce, cookie, publicKey });
   const { body } = await exchange(
@@ -82,9 +84,9 @@ async function authenticate({ service, tee }: TrusteeOptions): Promise<Session> 
 
 async function attest(
   { service, attest: collect }: TrusteeOptions,
-  { nonce, cookie, publicKey }: Session & { readonly publicKey: KeyObject },
+  { nonce, cookie, publicKey }: Session & { readonly publicKey: CryptoKey },
 ): Promise<string> {
-  const runtimeData = { nonce, 'tee-pubkey': teeKey(publicKey) };
+  const runtimeData = { nonce, 'tee-pubkey': await teeKey(publicKey) };
   const { primary, additional = {} } = await collect(runtimeDataDigest(runtimeData));
   const answer = await post(service, '/kbs/v0/attest', { cookie }, MAX_TOKEN_BYTES, {
     'runtime-data': runtimeData,
@@ -102,9 +104,9 @@ interface TeeKey {
   readonly n: string;
 }
 
-function teeKey(publicKey: KeyObject): TeeKey {
-  const { n = '', e = '' } = publicKey.export({ format: 'jwk' });
-  return { alg: 'RSA-OAEP-256', e, kty: 'RSA', n };
+async function teeKey(publicKey: CryptoKey): Promise<TeeKey> {
+  const { n = '', e = '' } = await exportJWK(publicKey);
+  return { alg: ALGORITHM, e, kty: 'RSA', n };
 }
 
 /** SHA-384 over the RFC 8785 form of the runtime data, and zeros up to the length of report data. */

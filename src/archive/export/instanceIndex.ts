@@ -14,7 +14,9 @@ import type { InstanceFiles } from '../../export/source.ts';
 export interface DocumentMark {
   readonly seq: number;
   readonly logSize: number;
+  /** Digests of the document and of its keyset, hex. */
   readonly digest: string;
+  readonly keyset: string;
 }
 
 /** What lies in one instance's folder. */
@@ -79,7 +81,12 @@ function numbered(paths: ReadonlySet<string>, pattern: RegExp): readonly number[
 async function readMark(files: InstanceFiles, seq: number): Promise<DocumentMark> {
   const encoded = await requireFile(files, `evidence/${seq}.cbor`);
   const { statement } = parseDocument(encoded);
-  return { seq, logSize: statement.logSize, digest: toHex(documentDigest(encoded, nodeCrypto)) };
+  return {
+    seq,
+    logSize: statement.logSize,
+    digest: toHex(documentDigest(encoded, nodeCrypto)),
+    keyset: toHex(statement.keysetDigest),
+  };
 }
 
 export async function requireFile(files: InstanceFiles, path: string): Promise<Uint8Array> {

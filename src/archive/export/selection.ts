@@ -7,6 +7,7 @@ import {
 } from '../../../attestation/log/tiles.ts';
 import type { ExportedInstance } from '../../export/manifest.ts';
 import { byCodeUnits } from '../../export/paths.ts';
+import { oldestCited } from './citations.ts';
 import { issuedAt, requireFile, type InstanceIndex } from './instanceIndex.ts';
 
 /** Milliseconds since 1970 by the guests' clocks, both inclusive; undefined is open. */
@@ -25,6 +26,8 @@ export interface Selection {
 interface Span {
   readonly start: number;
   readonly end: number;
+  /** Entries up to here date the last document. */
+  readonly dated: number;
   readonly first: number;
   readonly last: number;
 }
@@ -56,14 +59,20 @@ export async function selectFiles(index: InstanceIndex, range: TimeRange): Promi
 async function spanOf(index: InstanceIndex, range: TimeRange): Promise<Span | undefined> {
   const { documents, size } = index;
   if (range.from === undefined && range.to === undefined) {
-    return { start: 0, end: size, first: 0, last: documents.length - 1 };
+    return { start: 0, end: size, dated: size, first: 0, last: documents.length - 1 };
   }
   const starts = [0, ...documents.map(({ logSize }) => logSize), size];
   const touched = await touchedEpochs(index, starts, range);
   if (!touched) return undefined;
-  const covering = Math.min(touched.to, documents.length - 1);
-  const end = endOf(index, starts[touched.to + 1] ?? size, starts[touched.to + 2] ?? size);
-  return { start: starts[touched.from] ?? 0, end, first: Math.max(0, touched.from - 1), last: covering };
+  const [start, end] = [starts[touched.from] ?? 0, starts[touched.to + 1] ?? size];
+  const before = Math.max(0, touched.from - 1);
+  return {
+    start,
+    end,
+    dated: datedBy(index, end, starts[touched.to + 2] ?? size),
+    first: Math.min(before, (await oldestCited(index, start, end)) ?? before),
+    last: Math.min(touched.to, documents.length - 1),
+  };
 }
 
 /** First and last epoch that the range touches. Epoch i is what was logged between documents i - 1 and i of the list. */
@@ -93,7 +102,7 @@ function timeBefore(index: InstanceIndex, size: number): Promise<number | undefi
  * The covering document is named by an `epoch` record behind it, and the first anchored checkpoint that holds this
  * record dates it: the span goes on to there, though not beyond the next epoch.
  */
-function endOf({ anchors, size }: InstanceIndex, covered: number, next: number): number {
+function datedBy({ anchors, size }: InstanceIndex, covered: number, next: number): number {
   const anchored = anchors.find((anchor) => anchor > covered && anchor <= next + TILE_WIDTH);
   return Math.min(size, anchored ?? covered + TILE_WIDTH);
 }
@@ -101,7 +110,7 @@ function endOf({ anchors, size }: InstanceIndex, covered: number, next: number):
 function bundlePaths({ bundles }: InstanceIndex, span: Span | undefined): readonly string[] {
   // The entry before the span may be the record that announces its first one.
   const inSpan = (index: number) =>
-    span !== undefined && (index + 1) * TILE_WIDTH > span.start - 1 && index * TILE_WIDTH < span.end;
+    span !== undefined && (index + 1) * TILE_WIDTH > span.start - 1 && index * TILE_WIDTH < span.dated;
   // Bundle 0 holds the `open` record, by which the logs of all instances hang together.
   return [...bundles].filter(([index]) => index === 0 || inSpan(index)).map(([, { path }]) => path);
 }
@@ -120,7 +129,8 @@ function tilePaths(index: InstanceIndex, span: Span | undefined): readonly strin
     if (!path.startsWith('tile/') || path.startsWith('tile/entries/')) return false;
     const { level, index: tile, width } = parseTilePath(path);
     if (width < TILE_WIDTH) return partials.has(path);
-    const inSpan = span !== undefined && (tile + 1) * TILE_WIDTH > span.start && tile * TILE_WIDTH < span.end;
+    const inSpan =
+      span !== undefined && (tile + 1) * TILE_WIDTH > span.start && tile * TILE_WIDTH < span.dated;
     return level !== 0 || inSpan || edgeTiles.has(tile);
   });
 }

@@ -4,9 +4,12 @@ import { DEFAULT_ANCHORS } from '../../../attestation/defaultAnchors.ts';
 import { encodeAnchor } from '../../../attestation/log/anchor.ts';
 import { parseCheckpoint } from '../../../attestation/log/checkpoint.ts';
 import { parseNote } from '../../../attestation/log/note.ts';
+import { exportArchive } from '../../../src/archive/export/exportArchive.ts';
+import { createFolderSink } from '../../../src/archive/export/sinks.ts';
 import { auditExport } from '../../../src/audit/audit.ts';
 import type { AuditReport } from '../../../src/audit/report.ts';
 import type { Revocations } from '../../../src/audit/revocations.ts';
+import { openDataFolder } from '../../../src/export/dataFolder.ts';
 import { openArchive } from '../../../src/export/open.ts';
 import { mintLog, putFile, type MintedLog } from '../../support/mintedLog.ts';
 import { makeFolder } from '../../support/service.ts';
@@ -69,6 +72,29 @@ describe('anchors of trusted authorities', () => {
     expect(own!.documents.at(-1)!.facts.decision).not.toBe('accepted');
     const untrusting = await audit(data, NOW + YEARS, false);
     expect(untrusting.instances[0]!.documents[0]!.facts.decision).not.toBe('accepted');
+  });
+
+  test('date the documents of an exported time range, and what lies outside it is no matter', async () => {
+    const data = await makeFolder();
+    const log = await mintLog(data, {
+      epochs: Array<number>(12).fill(100),
+      stepMs: HOUR / 100,
+      whileCollecting: 40,
+    });
+    for (const [i, note] of log.log.checkpoints.entries()) {
+      const token = timestampAuthority().token(parseNote(note).signedBytes, NOW + i * HOUR);
+      const { size } = parseCheckpoint(parseNote(note).text);
+      await putFile(join(log.directory, `anchors/${size}.cbor`), encodeAnchor({ note, tokens: [token] }));
+    }
+    const folder = await makeFolder();
+    const range = { from: NOW + 7 * HOUR, to: NOW + 8 * HOUR };
+    await exportArchive(openDataFolder(data), range, await createFolderSink(folder));
+    const report = await audit(folder, NOW + YEARS, true);
+    expect(report.findings.map(({ code }) => code)).toEqual([]);
+    expect(report.decision).toBe('accepted');
+    const [own] = report.instances;
+    expect(own!.documents.length).toBeGreaterThanOrEqual(3);
+    for (const document of own!.documents) expect(document.upper).toBeDefined();
   });
 
   test('of a checkpoint that the log did not sign prove no time', async () => {

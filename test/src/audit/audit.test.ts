@@ -13,6 +13,7 @@ import { auditExport, type AuditOptions } from '../../../src/audit/audit.ts';
 import type { AuditReport } from '../../../src/audit/report.ts';
 import type { Revocations } from '../../../src/audit/revocations.ts';
 import { openDataFolder } from '../../../src/export/dataFolder.ts';
+import { encodeManifest, parseManifest, type ExportedInstance } from '../../../src/export/manifest.ts';
 import { openArchive } from '../../../src/export/open.ts';
 import { mintLog, putFile, type MintedLog, type MintOptions } from '../../support/mintedLog.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../support/runs.ts';
@@ -302,6 +303,26 @@ describe('the line of instances', () => {
 });
 
 describe('a time range', () => {
+  /** Takes the oldest or the newest document out of an export whose manifest then knows of none such. */
+  async function withoutDocument(
+    folder: string,
+    { instance }: MintedLog,
+    which: 'first' | 'last',
+  ): Promise<ExportedInstance> {
+    const path = join(folder, 'manifest.json');
+    const manifest = parseManifest(await readFile(path));
+    const described = manifest.instances[0]!;
+    const [first, last] = described.documents!;
+    const seq = which === 'first' ? first : last;
+    const isLeftOut = (file: { readonly path: string }) =>
+      file.path.startsWith(`instances/${instance}/evidence/${seq}.`);
+    for (const file of manifest.files.filter(isLeftOut)) await rm(join(folder, file.path));
+    const documents: [number, number] = which === 'first' ? [first + 1, last] : [first, last - 1];
+    const files = manifest.files.filter((file) => !isLeftOut(file));
+    await writeFile(path, encodeManifest({ ...manifest, instances: [{ ...described, documents }], files }));
+    return described;
+  }
+
   test('holds whole epochs, is accepted, and says what it is', async () => {
     const { data } = await minted({ epochs: Array<number>(12).fill(100), stepMs: HOUR / 100 });
     const folder = await exported(data, NOW + 5 * HOUR, NOW + 6 * HOUR);
@@ -328,6 +349,43 @@ describe('a time range', () => {
       expect(report.findings).toEqual([]);
       expect(report.decision).toBe('accepted');
     }
+  });
+
+  test('of a busy instance without the oldest document that its entries cite is refused', async () => {
+    const { data, log } = await minted({
+      epochs: Array<number>(8).fill(60),
+      stepMs: HOUR / 100,
+      whileCollecting: 40,
+    });
+    const folder = await exported(data, NOW + 4 * HOUR, NOW + 5 * HOUR);
+    const { entries } = await withoutDocument(folder, log, 'first');
+    const report = await audit(folder);
+    expect(report.decision).toBe('refused');
+    expect(codes(report)).toEqual(['EVIDENCE_UNKNOWN']);
+    const [start] = entries!;
+    expect(report.findings.find(({ code }) => code === 'EVIDENCE_UNKNOWN')!.index).toBeGreaterThanOrEqual(
+      start,
+    );
+  });
+
+  test('up to the newest entries judges those that no document covers yet', async () => {
+    const { data, log } = await minted({
+      epochs: Array<number>(6).fill(60),
+      stepMs: HOUR / 100,
+      whileCollecting: 40,
+      final: false,
+    });
+    const whole = await audit(await exported(data));
+    const folder = await exported(data, NOW + 4 * HOUR);
+    const report = await audit(folder);
+    expect(report.decision).toBe('accepted');
+    expect(codes(report, 'warning')).toEqual(['RECEIPTS_UNCOVERED']);
+    const uncovered = ({ findings }: AuditReport) =>
+      findings.find(({ code }) => code === 'RECEIPTS_UNCOVERED');
+    expect(uncovered(report)).toMatchObject({ index: uncovered(whole)!.index, last: uncovered(whole)!.last });
+    // The newest document is cited by the newest entries alone.
+    await withoutDocument(folder, log, 'last');
+    expect(codes(await audit(folder))).toContain('EVIDENCE_UNKNOWN');
   });
 
   test('that holds nothing still ties to the log', async () => {

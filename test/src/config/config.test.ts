@@ -179,6 +179,19 @@ describe('keys', () => {
   });
 });
 
+test('no evidence of devices and models on a GPU do not go together', () => {
+  const withProvider = (
+    provider: 'auto' | 'cpu' | 'cuda',
+    collector: 'auto' | 'configfs-tsm' | 'simulated' = 'auto',
+  ) => testConfig({ hardware: { devices: 'none', collector }, engine: { provider } });
+  expect(() => withProvider('auto')).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+  expect(() => withProvider('cuda', 'configfs-tsm')).toThrow(
+    expect.objectContaining({ code: 'CONFIG_INVALID' }),
+  );
+  expect(withProvider('cpu').hardware.devices).toBe('none');
+  expect(withProvider('auto', 'simulated').hardware.devices).toBe('none');
+});
+
 describe('signs of hardware', () => {
   test('are devices of TEEs and of NVIDIA', async () => {
     const root = await makeFolder();

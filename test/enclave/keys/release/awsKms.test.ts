@@ -259,8 +259,8 @@ describe('KMS over HTTP', () => {
     expect(await codeOf(askKms({ attest: attesting(), decrypt }, WANTED))).toBe(code);
   });
 
-  test('signs as the test suite of Signature Version 4 has it (post-vanilla)', () => {
-    const { authorization } = signPost({
+  test('signs as the test suite of Signature Version 4 has it (post-vanilla)', async () => {
+    const { authorization } = await signPost({
       host: 'example.amazonaws.com',
       region: 'us-east-1',
       service: 'service',

@@ -1,16 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
-import { appraiseBundle, appraiseEvidence } from '../../attestation/appraise.ts';
-import { toHex } from '../../attestation/bytes/bytes.ts';
-import { NO_COLLATERAL } from '../../attestation/collateral.ts';
-import { documentDigest } from '../../attestation/evidence/document.ts';
-import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import type { CpuEvidence, DeviceEvidence } from '../../attestation/evidence/evidence.ts';
-import { CollectError, type CollectErrorCode } from '../../enclave/collect/errors.ts';
-import { createSimulatedCollector } from '../../enclave/collect/simulated/collector.ts';
-import { issuedClaims, startTestService, type TestService } from '../support/service.ts';
-import { contextOf, failures, makeWorld, NOW, policyOf, type WorldOptions } from '../support/world.ts';
-import { faultyHardware, type Faults } from './faultyHardware.ts';
+import { appraiseBundle, appraiseEvidence } from '../../../attestation/appraise.ts';
+import { toHex } from '../../../attestation/bytes/bytes.ts';
+import { NO_COLLATERAL } from '../../../attestation/collateral.ts';
+import { documentDigest } from '../../../attestation/evidence/document.ts';
+import { nodeCrypto } from '../../../attestation/crypto/node.ts';
+import type { CpuEvidence, DeviceEvidence } from '../../../attestation/evidence/evidence.ts';
+import { CollectError, type CollectErrorCode } from '../../../enclave/collect/errors.ts';
+import { createSimulatedCollector } from '../../../enclave/collect/simulated/collector.ts';
+import { issuedClaims, startTestService, type TestService } from '../../support/service.ts';
+import { contextOf, failures, makeWorld, NOW, policyOf, type WorldOptions } from '../../support/world.ts';
+import { faultyHardware, type Faults } from '../../support/faultyHardware.ts';
 
 const HOUR_MS = 3_600_000;
 const EMBED = { model: 'fake', input: 'hello' };

@@ -2,7 +2,7 @@ import type { CpuEvidence, DeviceEvidence } from '../../attestation/evidence/evi
 import type { Collateral } from '../../attestation/collateral.ts';
 import type { Collector } from '../../enclave/collect/collector.ts';
 import { createSimulatedCollector } from '../../enclave/collect/simulated/collector.ts';
-import { NOW } from '../support/world.ts';
+import { NOW } from './world.ts';
 
 /** What goes wrong at the door between the service and its hardware; nothing at first. */
 export interface Faults {
