@@ -3,6 +3,7 @@ import type { Logger } from 'winston';
 import type { KeysetLine } from '../enclave/keys/keysetLine.ts';
 import { openKeys } from '../enclave/keys/openKeys.ts';
 import { dataKeySource } from '../enclave/keys/release/dataKeys.ts';
+import { tdxToTrustee } from '../enclave/keys/release/trusteeEvidence.ts';
 import type { Attester } from '../enclave/keys/release/vouchsafe.ts';
 import { configDigest } from './config/load.ts';
 import { SOFTWARE } from './config/package.ts';
@@ -138,7 +139,13 @@ async function assemble(
   evidence.follow(vouching);
   const models = early ?? (await loadVerified(start, vouching, loadModels));
   const attester = attesterOf(vouching, keys);
-  await models.openSealed(dataKeySource({ ...config.keyRelease, attester, unwrap: unwrapDataKey, now }));
+  const trustee = tdxToTrustee(
+    (reportData) => hardware.collectCpu(reportData),
+    () => hardware.bootLog(),
+  );
+  await models.openSealed(
+    dataKeySource({ ...config.keyRelease, attester, trustee, unwrap: unwrapDataKey, now }),
+  );
   const archive = await startArchive(start, { keyset: keys.keyset, instanceLog, former, vouching, created });
   return createService({
     config,

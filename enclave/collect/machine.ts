@@ -89,11 +89,22 @@ function noCpu(findings: readonly Finding[]): CollectError {
   return new CollectError('DEVICE_MISSING', `no way to evidence of the CPU: ${details.join('; ')}`);
 }
 
+/** Evidence for documents and for key release is asked of one device: each waits until the former has its answer. */
+function serially(): <T>(ask: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (ask) => {
+    const answer = last.then(ask);
+    last = answer.catch(() => undefined);
+    return answer;
+  };
+}
+
 function joined(cpu: CpuCollector, devices: DeviceCollector | undefined): Machine {
+  const inTurn = serially();
   return {
     name: devices ? `${cpu.name} and ${devices.name}` : cpu.name,
     hasDevices: devices !== undefined,
-    collectCpu: (reportData) => cpu.collect(reportData),
+    collectCpu: (reportData) => inTurn(() => cpu.collect(reportData)),
     collectDevices: (nonce) => devices?.collect(nonce) ?? Promise.resolve([]),
     // Certificates that the hardware hands out stand in the evidence.
     collateral: () => Promise.resolve(NO_COLLATERAL),

@@ -100,6 +100,26 @@ describe('the machine that is taken', () => {
     expect((await openMachine(devtools, { cpu: 'auto', devices: 'none' }))?.name).toBe('tsm');
   });
 
+  test('asks the CPU for one report at a time, also after one that failed', async () => {
+    const seen: string[] = [];
+    const way = cpuWay('tsm', 'usable', seen);
+    const collector: CpuCollector = {
+      ...(await way.open()),
+      collect: async ([first]) => {
+        seen.push(`asked ${String(first)}`);
+        await new Promise((resolve) => setImmediate(resolve));
+        seen.push(`answered ${String(first)}`);
+        if (first === 1) throw new CollectError('DEVICE_REFUSED', 'no');
+        return { platform: 'snp', report: new Uint8Array(1), certificates: [] };
+      },
+    };
+    const cpu = [{ ...way, open: () => Promise.resolve(collector) }];
+    const machine = await openMachine({ cpu, devices: deviceWay('absent', seen) }, AUTO);
+    const asked = [1, 2].map((first) => machine!.collectCpu(Uint8Array.of(first)));
+    expect((await Promise.allSettled(asked)).map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+    expect(seen.slice(1)).toEqual(['asked 1', 'answered 1', 'asked 2', 'answered 2']);
+  });
+
   test('a CPU that does not open closes the devices, and an unknown name is refused', async () => {
     const seen: string[] = [];
     const ways = { cpu: [cpuWay('tsm', 'absent', seen)], devices: deviceWay('usable', seen) };
