@@ -55,6 +55,8 @@ describeSwtpm('the service on a TPM alone', () => {
   let kept: Kept;
   const file = (name: string) => join(folder, name);
   const notices: string[] = [];
+  // Without devices nothing may run on one.
+  const engine = { provider: 'cpu' as const };
 
   const hardware = () => ({
     collector: 'tpm' as const,
@@ -67,7 +69,7 @@ describeSwtpm('the service on a TPM alone', () => {
   async function start(selfCheck: { readonly anchors: string[] }): Promise<RunningService> {
     const config = testConfig({
       data: { directory: await makeFolder() },
-      engine: { provider: 'cpu', threads: 1 },
+      engine: { ...engine, threads: 1 },
       selfCheck: { policy: file('policy.json'), ...selfCheck },
       hardware: hardware(),
     });
@@ -88,7 +90,7 @@ describeSwtpm('the service on a TPM alone', () => {
 
   beforeAll(async () => {
     [folder, swtpm, authority] = await Promise.all([makeFolder(), startSwtpm(), mintTpmAuthority('tpm')]);
-    await writeFile(file('vouchsafe.config.json'), JSON.stringify({ hardware: hardware() }));
+    await writeFile(file('vouchsafe.config.json'), JSON.stringify({ engine, hardware: hardware() }));
   });
   afterAll(() => swtpm.stop());
 
@@ -97,7 +99,7 @@ describeSwtpm('the service on a TPM alone', () => {
     // The certificate is named before there is one: a file that is not there keeps no key back.
     expect(code).toBe(0);
     const spki = createPublicKey(await readFile(file('tpm.pem'))).export({ format: 'der', type: 'spki' });
-    expect(new Uint8Array(spki)).toEqual(await readTpmKey(testConfig({ hardware: hardware() })));
+    expect(new Uint8Array(spki)).toEqual(await readTpmKey(testConfig({ engine, hardware: hardware() })));
     const leaf = await certifyKey(authority, new Uint8Array(spki));
     await writeFile(file('chain.pem'), pem(leaf, authority.ca, authority.root));
   }); // prettier-ignore
@@ -126,7 +128,7 @@ describeSwtpm('the service on a TPM alone', () => {
     const { stdout } = await openssl(['x509', ...issued]);
     const spki = createPublicKey(stdout).export({ format: 'der', type: 'spki' });
     const config = file('openssl.json');
-    await writeFile(config, JSON.stringify({ hardware: { ...hardware(), tpmCertificates: file('openssl.pem') } }));
+    await writeFile(config, JSON.stringify({ engine, hardware: { ...hardware(), tpmCertificates: file('openssl.pem') } }));
     const digest = createHash('sha256').update(spki).digest('hex');
     const judged = ['--policy', file('policy.json'), '--anchor', `tpm:${digest}`];
     expect(await vouchsafe(['doctor', '--config', config, '--collect', ...judged])).toMatchObject({ code: 0 });
