@@ -20,10 +20,15 @@ export interface SignRequest {
   readonly now: number;
 }
 
+interface Digesting {
+  update(chunk: Uint8Array): unknown;
+  digest(): Uint8Array;
+}
+
 /** SHA-256, or HMAC-SHA-256 where there is a key, in the form that the signer takes. */
 class Sha256 {
   readonly #key: string | Uint8Array | undefined;
-  #hash: ReturnType<typeof createHash>;
+  #hash: Digesting;
 
   constructor(key?: string | ArrayBuffer | ArrayBufferView) {
     this.#key = typeof key === 'string' || key === undefined ? key : bytesOf(key);
@@ -42,7 +47,7 @@ class Sha256 {
     this.#hash = this.#start();
   }
 
-  #start(): ReturnType<typeof createHash> {
+  #start(): Digesting {
     return this.#key === undefined ? createHash('sha256') : createHmac('sha256', this.#key);
   }
 }
