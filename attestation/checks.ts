@@ -77,7 +77,7 @@ export const CHECKS = {
   'receipt.tenant': 'The receipt commits to this tenant.',
   'log.cited': 'The receipt was issued after the evidence that it cites.',
   'log.checkpoint': 'The log signed the tree that the later evidence covers.',
-  'log.covering': 'The later evidence is of the same instance, log and hardware.',
+  'log.covering': 'The later evidence is of the same instance, log, line of keys and hardware.',
   'log.inclusion': 'The log holds this receipt at its index.',
   'log.consistency': 'The log only grew between the two evidence documents.',
   'log.covered': 'A hardware report covers this receipt.',

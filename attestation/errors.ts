@@ -84,7 +84,7 @@ export const REFUSALS = {
     'The hardware is simulated, or another set of it than the policy accepts. It protects nothing. Accept it with --allow-simulated only for development.',
   EVIDENCE_INCOMPLETE: 'A required part of the evidence is absent.',
   EVIDENCE_STALE: 'The evidence is older than the policy accepts. Ask for fresh evidence.',
-  KEYSET_MISMATCH: 'The evidence vouches for another keyset than the one used.',
+  KEYSET_MISMATCH: 'The evidence vouches for another keyset than the one used, or than one that follows it.',
   KEYSET_EXPIRED: 'The keyset is past its own end of validity.',
   EVIDENCE_MISMATCH: 'The receipt cites another evidence document than the one supplied.',
   DEVICES_MISMATCH: 'The receipt names other devices than the evidence it cites.',

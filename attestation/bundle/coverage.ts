@@ -32,6 +32,7 @@ export async function appraiseCoverage(
   const { appraisal, parts } = covering;
   const { checks } = await runSteps(STEPS, 'log', async () => {
     const later = checkSameInstance(cited, appraisal);
+    checkKeys(cited.document, later);
     checkPrevious(cited.document, later, context.crypto);
     await checkTree(receipt, cited.document, later, parts, context.crypto);
   });
@@ -80,6 +81,22 @@ function checkSameInstance(cited: DocumentAppraisal, covering: DocumentAppraisal
     );
   if (!sameDevices) throw refuse('the set of devices changed');
   return later;
+}
+
+/**
+ * Both documents have one keyset, or the later one is of a later generation: the one right after names the keyset of the
+ * cited document as its former, and no document begins more than one (DESIGN section 3).
+ */
+function checkKeys(earlier: EvidenceDocument | undefined, later: EvidenceDocument): void {
+  if (!earlier || equalBytes(earlier.statement.keysetDigest, later.statement.keysetDigest)) return;
+  const { generation, previous } = later.keyset;
+  const rise = generation - earlier.keyset.generation;
+  const documents = later.statement.seq - earlier.statement.seq;
+  const isNext = rise === 1;
+  const names = previous !== undefined && equalBytes(previous, earlier.statement.keysetDigest);
+  if (rise >= 1 && rise <= documents && (!isNext || names)) return;
+  const reason = 'the keys of the later evidence do not follow those of the cited one';
+  throw new Refusal('KEYSET_MISMATCH', reason, 'log.covering');
 }
 
 /** The next document names the one before it: another one would be a second line of the same instance. */

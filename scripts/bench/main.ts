@@ -95,7 +95,7 @@ async function costOfReceipts(): Promise<readonly Figure[]> {
       ...throughput,
       ...latencies,
       goal('resident memory', memory.rss / 1e6, 'MB', 'at most 350', (value) => value <= 350),
-      figure('proportional memory', memory.pss / 1e6, 'MB'),
+      ...(memory.pss === undefined ? [] : [figure('proportional memory', memory.pss / 1e6, 'MB')]),
     ];
   } finally {
     await Promise.all([on.stop(), off.stop()]);

@@ -75,18 +75,28 @@ export function freePort(): Promise<number> {
   });
 }
 
-/** Resident and proportional memory of a process and all below it, bytes. Linux only. */
-export function memoryOfTree(pid: number): { readonly rss: number; readonly pss: number } {
-  let [rss, pss] = [0, 0];
-  for (const member of processTree(pid)) {
-    const rollup = readFileSync(`/proc/${member}/smaps_rollup`, 'utf8');
-    rss += kilobytes(rollup, 'Rss');
-    pss += kilobytes(rollup, 'Pss');
-  }
-  return { rss, pss };
+/** Memory of a process and all below it, bytes. Linux only. */
+export interface TreeMemory {
+  readonly rss: number;
+  /** Proportional. The kernel tells it of processes of the service to root alone (`src/processes/coreDumps.ts`). */
+  readonly pss: number | undefined;
 }
 
-function kilobytes(text: string, name: string): number {
+export function memoryOfTree(pid: number): TreeMemory {
+  const members = processTree(pid);
+  return {
+    rss: sum(members.map((member) => kilobytes(member, 'status', 'VmRSS'))),
+    pss:
+      process.getuid?.() === 0 ? sum(members.map((of) => kilobytes(of, 'smaps_rollup', 'Pss'))) : undefined,
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+function kilobytes(pid: number, file: 'status' | 'smaps_rollup', name: string): number {
+  const text = readFileSync(`/proc/${pid}/${file}`, 'utf8');
   return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
 }
 

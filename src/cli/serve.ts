@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { InvalidArgumentError, type Command } from 'commander';
 import { loadConfig, type ConfigOverrides, type LoadedConfig } from '../config/load.ts';
 import { startService, stopOnSignal, type RunningService } from '../main.ts';
+import { forbidCoreDumpsOfSigner } from '../main/coreDumps.ts';
 import { endWithoutDevices } from '../main/ending.ts';
 import { newCommand } from './command.ts';
 import { readConfig } from './config.ts';
@@ -56,8 +57,9 @@ const HEAP_GROWTH = '--heap-growing-percent=60';
 
 async function runServe(flags: ServeFlags): Promise<void> {
   setFlagsFromString(HEAP_GROWTH);
+  const dumpable = forbidCoreDumpsOfSigner();
   const { config } = await readConfig(() => loadServeConfig(flags));
-  const notices: string[] = [];
+  const notices = dumpable === undefined ? [] : [dumpable];
   const start = () => startService(config, { notice: (line) => notices.push(line) });
   const service = await starting(() => withSpinner(stderr, 'Loading models and collecting evidence', start));
   const stopped = stopOnSignal(service);

@@ -1,3 +1,4 @@
+import { forbidCoreDumps } from '../processes/coreDumps.ts';
 import type { RunningModel } from './model.ts';
 import { Outbox } from './outbox.ts';
 import type { ChangeRequest, FromChild, LoadRequest, RunRequest, ToChild } from './protocol.ts';
@@ -8,6 +9,8 @@ import type { Scheduler } from './scheduler.ts';
  * standard streams are closed.
  */
 let scheduler: Scheduler | undefined;
+// Its parent has warned where this fails.
+forbidCoreDumps();
 /** By the name that the parent gave. */
 const models = new Map<string, RunningModel>();
 

@@ -9,6 +9,7 @@ import { isSealed, plainEndpoint, type PlainService } from '../http/routes/infer
 import { Vouched } from '../http/vouched.ts';
 import type { Begin, Counted, SignerState } from './calls.ts';
 import { Channel } from './channel.ts';
+import { forbidCoreDumps } from './coreDumps.ts';
 import { Handing } from './handing.ts';
 import { passTo } from './pass.ts';
 import { portOfParent } from './port.ts';
@@ -19,6 +20,8 @@ import { portOfParent } from './port.ts';
  */
 let handing: Handing | undefined;
 let listening: Listening | undefined;
+// The process that signs has warned where this fails.
+forbidCoreDumps();
 
 const channel = new Channel(portOfParent(), {
   calls: {
