@@ -6,6 +6,7 @@ import { LogError } from '../log/errors.ts';
 import { type BlobStore, digestOf } from './blobs.ts';
 import { documentFacts } from './documentFacts.ts';
 import { entryFacts } from './entryFacts.ts';
+import { newCollateral, newExtras } from './mirroredExtras.ts';
 import type { MirroredLog } from './mirroredLog.ts';
 import {
   documentStatements,
@@ -26,13 +27,10 @@ export interface MirrorParts {
   readonly now: () => number;
 }
 
-/** Anchors may be written again while authorities answer: the newest are read again each time. */
-const OPEN_ANCHORS = 4;
 /** Bundles whose blobs are written side by side. */
 const AHEAD = 16;
 /** Pause between two looks at what comes beside the log, unless there is a new checkpoint. */
 const EXTRAS_MS = 5000;
-const ANCHOR = /^anchors\/(0|[1-9][0-9]*)\.cbor$/;
 
 /** How far one log is in the archive. */
 interface Progress {
@@ -150,6 +148,8 @@ export class LogMirror {
       const seq = progress.documents;
       const document = await this.log.readEvidence(seq);
       const file = fileOf(`evidence/${seq}.cbor`, document);
+      // What it is judged by comes before it: nobody may export the one without the other.
+      await this.#putExtras(progress, await newCollateral(this.log, seq, progress.extras));
       await this.#putBlob(document);
       const facts = documentFacts(document);
       const time = await this.#timeBelow(facts.logSize);
@@ -303,13 +303,12 @@ export class LogMirror {
   /** Anchors and collateral: whoever writes them does so when outsiders have answered. */
   async #mirrorExtras(progress: Progress): Promise<void> {
     this.#extrasAt = this.#parts.now();
-    const paths = await this.log.extras();
-    const anchors = paths.filter((path) => ANCHOR.test(path));
-    anchors.sort((a, b) => anchorSize(a) - anchorSize(b));
-    const open = new Set(anchors.slice(-OPEN_ANCHORS));
+    await this.#putExtras(progress, await newExtras(this.log, progress.extras));
+  }
+
+  async #putExtras(progress: Progress, paths: readonly string[]): Promise<void> {
     const statements: Statement[] = [];
     for (const path of paths) {
-      if (progress.extras.has(path) && !open.has(path)) continue;
       const bytes = await this.log.readExtra(path);
       if (!bytes) continue;
       const file = fileOf(path, bytes);
@@ -337,10 +336,6 @@ export class LogMirror {
   #putBlob(bytes: Uint8Array): Promise<void> {
     return this.#parts.blobs.put(digestOf(bytes), bytes);
   }
-}
-
-function anchorSize(path: string): number {
-  return Number(ANCHOR.exec(path)?.[1] ?? 0);
 }
 
 /** True for what is wrong with the log itself, not with the archive. */

@@ -1,4 +1,5 @@
 import { type FilesParts, readFile } from './files.ts';
+import { snapshotOf } from '../export/snapshot.ts';
 import { policyFiles } from './policyFiles.ts';
 import type { ArchiveSource, InstanceFiles } from './source.ts';
 import { numberOf, textOf } from './sql.ts';
@@ -14,7 +15,9 @@ export function storeSource(parts: FilesParts): ArchiveSource {
         text: 'SELECT instance, origin, created FROM archive_instances ORDER BY created, instance',
       });
       return rows.map((row) =>
-        instanceFiles(parts, textOf(row, 'instance'), textOf(row, 'origin'), numberOf(row, 'created')),
+        snapshotOf(() =>
+          instanceFiles(parts, textOf(row, 'instance'), textOf(row, 'origin'), numberOf(row, 'created')),
+        ),
       );
     },
     shared: policyFiles(parts),

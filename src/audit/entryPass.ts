@@ -119,7 +119,9 @@ async function readTask(
   const found = await readBundle(listed, bundle);
   if (!found) return undefined;
   const { bytes, width } = found;
-  const tile = width === TILE_WIDTH ? await readTileBytes(listed, 0, bundle) : undefined;
+  // Where a log grew while it was listed, the tile of a full bundle may still be that of a former checkpoint.
+  const isWhole = width === TILE_WIDTH && listed.tileWidths.get(`0/${bundle}`) === width;
+  const tile = isWhole ? await readTileBytes(listed, 0, bundle) : undefined;
   const partialRoots = sizes.inside(bundle, width);
   return { bytes, first: bundle * TILE_WIDTH, width, verifyFrom, partialRoots, tile };
 }

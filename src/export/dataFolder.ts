@@ -1,14 +1,20 @@
-import { readdir } from 'node:fs/promises';
+import { access, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { equalBytes } from '../../attestation/bytes/bytes.ts';
+import { nodeCrypto } from '../../attestation/crypto/node.ts';
+import { sha256With } from '../../attestation/crypto/provider.ts';
+import { leafHash } from '../../attestation/log/merkle.ts';
 import { bundleEnds, parseTilePath, TILE_WIDTH, tilePath } from '../../attestation/log/tiles.ts';
 import { hasSystemCode } from '../errors/systemCode.ts';
 import { ExportError } from './errors.ts';
 import { readNow } from './files.ts';
 import { byCodeUnits, INSTANCES, isInstancePath } from './paths.ts';
+import { snapshotOf } from './snapshot.ts';
 import { openSharedFolder } from './sharedFiles.ts';
 import type { ArchiveSource, InstanceFiles } from './source.ts';
 
 const JOURNAL = 'journal';
+const sha256 = sha256With(nodeCrypto);
 
 /** The instances of a data folder, live or stopped, oldest first. A folder without an origin never was a log. */
 export function openDataFolder(data: string): ArchiveSource {
@@ -19,7 +25,8 @@ export function openDataFolder(data: string): ArchiveSource {
         const files = /^[0-9a-f]{32}$/.test(name)
           ? openInstance(join(data, INSTANCES, name), name)
           : undefined;
-        if (files) found.push(files);
+        // Opened anew for each look: the open bundle is read once.
+        if (files) found.push(snapshotOf(() => openInstance(join(data, INSTANCES, name), name) ?? files));
       }
       return found.sort((a, b) => a.created - b.created || byCodeUnits(a.instance, b.instance));
     },
@@ -84,15 +91,32 @@ class OpenBundle {
   }
 
   async #read(): Promise<{ readonly path: string; readonly bytes: Uint8Array } | undefined> {
-    const journal = readNow(join(this.#directory, JOURNAL));
-    const ends = bundleEnds(journal ?? new Uint8Array(0));
-    if (!journal || ends.length === 0) return undefined;
-    const bytes = journal.subarray(0, ends.at(-1));
-    const index = await this.#fullBundles();
-    // The writer may have given the journal its final name between the two looks at the folder.
-    const last = index > 0 ? readNow(join(this.#directory, bundlePath(index - 1, TILE_WIDTH))) : undefined;
-    if (last && Buffer.compare(last.subarray(0, bytes.length), bytes) === 0) return undefined;
-    return { path: bundlePath(index, ends.length), bytes };
+    // A journal that is full takes its final name: where no bundle of this number is there after it was read, it was
+    // this one. A writer may have been faster than the look at the folder before.
+    for (let index = await this.#fullBundles(); ; index++) {
+      const journal = readNow(join(this.#directory, JOURNAL));
+      if (await this.#isThere(bundlePath(index, TILE_WIDTH))) continue;
+      const ends = bundleEnds(journal ?? new Uint8Array(0));
+      const [end] = ends;
+      if (!journal || end === undefined) return undefined;
+      const isHashed = ends.length === TILE_WIDTH && this.#isFirstOf(index - 1, journal.subarray(2, end));
+      const path = bundlePath(isHashed ? index - 1 : index, ends.length);
+      return { path, bytes: journal.subarray(0, ends.at(-1)) };
+    }
+  }
+
+  #isThere(path: string): Promise<boolean> {
+    return access(join(this.#directory, path)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** The tile of a bundle is written before the journal takes its name. */
+  #isFirstOf(index: number, entry: Uint8Array): boolean {
+    if (index < 0) return false;
+    const tile = readNow(join(this.#directory, tilePath({ level: 0, index, width: TILE_WIDTH })));
+    return tile !== undefined && equalBytes(tile.subarray(0, 32), leafHash(sha256, entry));
   }
 
   /** Behind the last one: retention may have taken entries from before it, whose hashes stay. */

@@ -44,7 +44,8 @@ export async function selectFiles(index: InstanceIndex, range: TimeRange): Promi
     ...bundlePaths(index, span),
     ...tilePaths(index, span),
     ...(await evidencePaths(index, [0, ...documents.map(({ seq }) => seq)])),
-    ...[...index.paths].filter((path) => path.startsWith('anchors/') || path.startsWith('acts/')),
+    ...anchorPaths(index, span),
+    ...[...index.paths].filter((path) => path.startsWith('acts/')),
   ];
   return {
     described: {
@@ -115,24 +116,42 @@ function bundlePaths({ bundles }: InstanceIndex, span: Span | undefined): readon
   return [...bundles].filter(([index]) => index === 0 || inSpan(index)).map(([, { path }]) => path);
 }
 
-/** All tiles of upper levels, those of level 0 in the span, and the right edges of the checkpoint and the documents. */
-function tilePaths(index: InstanceIndex, span: Span | undefined): readonly string[] {
-  const { checkpoint = 0, documents, paths, size } = index;
+/** Tiles of level 0 at the right edges of the checkpoint, of the documents, and of the anchor that dates the span. */
+function edgeTiles({ anchors, checkpoint = 0, documents, size }: InstanceIndex, span: Span | undefined) {
   const edges = [
     checkpoint,
     size,
     ...documents.slice(span?.first ?? 0, (span?.last ?? 0) + 1).map((mark) => mark.logSize),
+    ...(span ? anchors.filter((anchor) => anchor >= span.dated).slice(0, 1) : []),
   ];
-  const edgeTiles = new Set([0, ...edges.map((edge) => fullTiles(0, edge))]);
+  return new Set([0, ...edges.map((edge) => fullTiles(0, edge))]);
+}
+
+function isInSpan(tile: number, span: Span | undefined): boolean {
+  return span !== undefined && (tile + 1) * TILE_WIDTH > span.start && tile * TILE_WIDTH < span.dated;
+}
+
+/** All tiles of upper levels, those of level 0 in the span, and the right edges. */
+function tilePaths(index: InstanceIndex, span: Span | undefined): readonly string[] {
+  const { checkpoint = 0, paths } = index;
+  const edges = edgeTiles(index, span);
   const partials = new Set(partialTiles(checkpoint).map(tilePath));
   return [...paths].filter((path) => {
     if (!path.startsWith('tile/') || path.startsWith('tile/entries/')) return false;
     const { level, index: tile, width } = parseTilePath(path);
     if (width < TILE_WIDTH) return partials.has(path);
-    const inSpan =
-      span !== undefined && (tile + 1) * TILE_WIDTH > span.start && tile * TILE_WIDTH < span.dated;
-    return level !== 0 || inSpan || edgeTiles.has(tile);
+    return level !== 0 || isInSpan(tile, span) || edges.has(tile);
   });
+}
+
+/** Anchors of trees whose roots the exported tiles give. Of one beyond the log's end an audit has something to say. */
+function anchorPaths(index: InstanceIndex, span: Span | undefined): readonly string[] {
+  const edges = edgeTiles(index, span);
+  const isGiven = (size: number) => {
+    const tile = fullTiles(0, size);
+    return size > index.size || size % TILE_WIDTH === 0 || isInSpan(tile, span) || edges.has(tile);
+  };
+  return index.anchors.filter(isGiven).map((size) => `anchors/${size}.cbor`);
 }
 
 async function evidencePaths(

@@ -337,19 +337,25 @@ describe('a time range', () => {
     });
   });
 
-  test('of a busy instance holds what its entries cite, and is accepted', async () => {
-    const { data } = await minted({
-      epochs: Array<number>(8).fill(60),
-      stepMs: HOUR / 100,
-      whileCollecting: 40,
-    });
-    for (let from = 0; from < 8; from++) {
-      const folder = await exported(data, NOW + from * HOUR, NOW + (from + 1) * HOUR);
-      const report = await audit(folder, { signatures: 'all' });
-      expect(report.findings).toEqual([]);
-      expect(report.decision).toBe('accepted');
-    }
-  });
+  // Runs of receipts that cite the former document end within a bundle, and go over several.
+  test.each([40, 300])(
+    'of an instance that issues %i receipts while it collects a document holds what they cite, and is accepted',
+    async (whileCollecting) => {
+      const epochs = whileCollecting === 40 ? 8 : 4;
+      const { data } = await minted({
+        epochs: Array<number>(epochs).fill(60),
+        stepMs: HOUR / 100,
+        whileCollecting,
+      });
+      for (let from = 0; from < (epochs * (60 + whileCollecting)) / 100; from++) {
+        const folder = await exported(data, NOW + from * HOUR, NOW + (from + 1) * HOUR);
+        const report = await audit(folder, { signatures: 'all' });
+        expect(report.findings).toEqual([]);
+        expect(report.decision).toBe('accepted');
+      }
+    },
+    60_000,
+  );
 
   test('of a busy instance without the oldest document that its entries cite is refused', async () => {
     const { data, log } = await minted({
