@@ -127,7 +127,7 @@ describeMachine('the quote device of the CPU', (machine) => {
     test.each<Row>([
       ['is missing', 'DEVICE_MISSING', (it) => it.setTsm({ isLoaded: false })],
       ['has no driver', 'DEVICE_MISSING', (it) => it.setTsm({ provider: null })],
-      ['may not be opened', 'DEVICE_MISSING', (it) => it.setTsm({ mkdirError: 'EACCES' })],
+      ['may not be opened', 'PERMISSION_DENIED', (it) => it.setTsm({ mkdirError: 'EACCES' })],
       ['is busy', 'DEVICE_BUSY', (it) => (it.makeReport = () => Promise.resolve('EBUSY'))],
       ['lies: truncated', 'EVIDENCE_MALFORMED', lying((report) => report.slice(0, -1))],
       ['lies: other report data', 'EVIDENCE_MISMATCH', replay],
