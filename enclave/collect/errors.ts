@@ -4,7 +4,8 @@ const ADVICE = {
     'The machine does not offer this device. Run `vouchsafe doctor`: it says what was looked for and how to get it.',
   PERMISSION_DENIED:
     'The device may not be opened. Run the service as root, or give its user access to the device.',
-  DEVICE_BUSY: 'The device answers somebody else. A service that runs asks again by itself; one that was starting has to be started again.',
+  DEVICE_BUSY:
+    'The device answers somebody else. A service that runs asks again by itself; one that was starting has to be started again.',
   DEVICE_TIMEOUT:
     'The device did not answer in time. If it lasts, look at the kernel log and at the quoting service of the host.',
   DEVICE_REFUSED:
