@@ -31,12 +31,25 @@ const MAX_PAUSE_MS = 50;
 /** A pause in which nobody came for so long is over. */
 const QUIET_MS = 4;
 
+/** By which pauses are measured, milliseconds. */
+export interface PauseClock {
+  now(): number;
+  wait(milliseconds: number): Promise<unknown>;
+}
+
+const CLOCK: PauseClock = { now: () => performance.now(), wait: (milliseconds) => delay(milliseconds) };
+
 /** Nonces that wait for a document: at most as many as one answers. */
 export class NonceQueue {
+  readonly #clock: PauseClock;
   #waiting: Waiter[] = [];
-  /** Askers whom the last document answered. */
-  #answered = 0;
+  /** How many wait once all whom the last document answered have asked again. */
+  #expected = 0;
   #pauseUntil = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: PauseClock = CLOCK) {
+    this.#clock = clock;
+  }
 
   add(nonce: Uint8Array): Promise<NonceAnswer> {
     checkNonce(nonce);
@@ -51,11 +64,12 @@ export class NonceQueue {
   /** Takes what waits. */
   take(): NonceBatch {
     const waiters = this.#waiting.splice(0, MAX_NONCES);
-    this.#answered = 0;
+    this.#expected = 0;
     return {
       nonces: waiters.map(({ nonce }) => nonce),
       answer: (head, tree) => {
-        this.#answered = waiters.length;
+        // Those who came too late for it wait already; they are no reason to leave the others behind again.
+        this.#expected = this.#waiting.length + waiters.length;
         for (const [index, { resolve }] of waiters.entries()) {
           resolve({ head, index, count: waiters.length, path: tree.inclusionPath(index) });
         }
@@ -69,7 +83,7 @@ export class NonceQueue {
   /** A document that took so long was just answered with. */
   beginPause(milliseconds: number): void {
     const begin = (): void => {
-      this.#pauseUntil = performance.now() + Math.min(milliseconds * PAUSE_PART, MAX_PAUSE_MS);
+      this.#pauseUntil = this.#clock.now() + Math.min(milliseconds * PAUSE_PART, MAX_PAUSE_MS);
     };
     begin();
     // Answers to many take a while: the pause counts from when they went out.
@@ -78,18 +92,18 @@ export class NonceQueue {
 
   /**
    * Right after a document, those whom it answered ask again. Without a pause the first of them would begin a document
-   * that the others just miss: two documents where one does, and twice the wait. It ends when as many are there as
-   * were answered, when nobody comes any more, or with its time.
+   * that the others just miss: two documents where one does, and twice the wait. It ends when as many came as were
+   * answered, when nobody comes any more, or with its time.
    */
   async letAskersIn(): Promise<void> {
     let seen = -1;
     const mayCome = (): boolean => {
       const { length } = this.#waiting;
-      return length < this.#answered && length > seen && performance.now() < this.#pauseUntil;
+      return length < this.#expected && length > seen && this.#clock.now() < this.#pauseUntil;
     };
     while (mayCome()) {
       seen = this.#waiting.length;
-      await delay(QUIET_MS);
+      await this.#clock.wait(QUIET_MS);
     }
   }
 }
