@@ -2,6 +2,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { encodeVkey } from '../../attestation/log/vkey.ts';
 import { createServiceLog, stackFrames } from '../http/logging.ts';
 import { WitnessError } from '../witness/errors.ts';
+import { forbidCoreDumps } from '../processes/coreDumps.ts';
 import { openWitnessKey } from '../witness/key.ts';
 import { startWitness, type RunningWitness } from '../witness/server.ts';
 import type { WitnessEvent } from '../witness/witness.ts';
@@ -86,6 +87,8 @@ async function runServe(flags: ServeFlags): Promise<void> {
     const reason = error instanceof Error ? error.message : 'unknown';
     log.error('the witness has a problem', { reason, frames: stackFrames(error) });
   };
+  const coreDumps = forbidCoreDumps();
+  if (coreDumps !== undefined) log.warn(coreDumps);
   const running = await reporting(() => startWitness({ ...flags, onEvent, onProblem }));
   stdout.line(`${stdout.c.bold('witness')}  ${running.url}`);
   stdout.line(`${stdout.c.bold('vkey')}     ${encodeVkey(running.witness.vkey)}`);

@@ -1,5 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -89,6 +91,27 @@ if (reason !== undefined) test.skip(`core dumps of the service: skipped: ${reaso
     expect([...coresIn(folder), ...removeEngineCores()]).toEqual([]);
   },
   120_000,
+);
+
+(reason === undefined ? test : test.skip)(
+  'a witness leaves none either',
+  async () => {
+    const folder = await makeFolder();
+    await writeFile(join(folder, 'logs.txt'), '');
+    const args = ['witness', 'serve', '--name', 'w', '--port', '0', '--logs', 'logs.txt', '--state', 'state'];
+    const witness = spawn('sh', [...UNLIMITED, process.execPath, PROGRAM, ...args], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const ended = once(witness, 'exit');
+    let said = '';
+    witness.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+    while (!said.includes('vkey') && witness.exitCode === null) await delay(50);
+    witness.kill('SIGABRT');
+    expect(await ended).toEqual([null, 'SIGABRT']);
+    expect(coresIn(folder)).toEqual([]);
+  },
+  60_000,
 );
 
 test('a machine on which it cannot be done says what that means', () => {
