@@ -36,6 +36,17 @@ export const keyReleaseSection = z
       description: 'Session token of temporary credentials of AWS.',
       secret: true,
     }),
+    attestationAddress: z
+      .url({ protocol: /^https?$/ })
+      .max(1024)
+      .refine(hasNoSecret, 'names a user or a password: the address is printed')
+      .optional()
+      .meta({ description: 'Address of the sidecar that fetches tokens of Azure Attestation.' }),
+    attestationAuthority: z
+      .string()
+      .regex(/^[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}$/)
+      .optional()
+      .meta({ description: 'Host of the provider of Azure Attestation that the release policy names.' }),
     keys: z.string().min(1).optional().meta({
       description:
         'Folder of wrapping keys, <name>.key, that this node releases. Without it it releases none.',
@@ -48,4 +59,9 @@ export const keyReleaseSection = z
     ({ keys, policy }) => (keys === undefined) === (policy === undefined),
     'keys and policy belong together: no key is released without a policy',
   )
-  .refine(({ from, address }) => from === 'none' || address !== undefined, 'from needs an address');
+  .refine(({ from, address }) => from === 'none' || address !== undefined, 'from needs an address')
+  .refine(
+    ({ from, attestationAddress, attestationAuthority }) =>
+      from !== 'azure' || (attestationAddress !== undefined && attestationAuthority !== undefined),
+    'azure needs attestationAddress and attestationAuthority: its vault judges a token of Azure Attestation',
+  );

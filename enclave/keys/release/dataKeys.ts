@@ -1,5 +1,6 @@
 import { documentForPublicKey } from '../../collect/nsm/way.ts';
-import { askAzure, type AzureOptions } from './azure.ts';
+import { askAzure } from './azure.ts';
+import { azureTokens } from './azureToken.ts';
 import { askKms } from './awsKms.ts';
 import { ReleaseError } from './errors.ts';
 import type { KeyService } from './exchange.ts';
@@ -30,8 +31,9 @@ export interface DataKeyOptions {
   readonly unwrap: (wrapping: Uint8Array, keyName: string, wrapped: Uint8Array) => Uint8Array;
   /** How this machine attests to Trustee; undefined where it cannot. */
   readonly trustee?: Pick<TrusteeOptions, 'tee' | 'attest'> | undefined;
-  /** How this machine attests to Azure; undefined where it cannot. */
-  readonly azure?: Pick<AzureOptions, 'attest'> | undefined;
+  /** Who fetches tokens of Azure Attestation, and the provider that makes them. */
+  readonly attestationAddress?: string | undefined;
+  readonly attestationAuthority?: string | undefined;
   /** A document of the Nitro hypervisor for a public key; that of `/dev/nsm` where it is left out. */
   readonly nitroDocument?: ((publicKey: Uint8Array) => Promise<Uint8Array>) | undefined;
   readonly now: () => number;
@@ -81,9 +83,10 @@ const ASK: Readonly<Record<Exclude<DataKeyOptions['from'], 'none'>, Ask>> = {
     return askKms({ decrypt, attest: (publicKey) => nitroDocument(publicKey) }, wanted);
   },
   azure: async (options, service, wanted) => {
-    const { azure } = options;
-    if (!azure) throw cannotAttest('Azure');
-    const released = await askAzure({ service, ...azure }, wanted.keyName, wanted.wrapped);
+    const { attestationAddress: address, attestationAuthority: authority } = options;
+    if (address === undefined || authority === undefined) throw cannotAttest('Azure');
+    const attest = azureTokens({ address, authority });
+    const released = await askAzure({ service, attest }, wanted.keyName, wanted.wrapped);
     return 'dataKey' in released ? released.dataKey : unwrapWith(options, released.wrapping, wanted);
   },
 };

@@ -22,6 +22,7 @@ describe('the section keyRelease', () => {
     ['a policy without keys', { policy: 'policy.json' }],
     ['nowhere to ask', { from: 'vouchsafe' as const }],
     ['an address with a password', { from: 'vouchsafe' as const, address: 'https://user:secret@host' }],
+    ['Azure without its attestation', { from: 'azure' as const, address: 'https://vault.example' }],
     ['an address of another protocol', { from: 'vouchsafe' as const, address: 'ftp://host' }],
   ])('refuses %s', (_name, keyRelease) => {
     expect(() => testConfig({ keyRelease })).toThrow(ConfigError);

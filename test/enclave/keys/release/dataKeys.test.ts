@@ -70,12 +70,19 @@ describe('the source of data keys', () => {
 
   test('unwraps with the key of Azure, and overwrites that', async () => {
     const name = `models/${'0'.repeat(32)}`;
+    const sidecar = await answering((body, url) => {
+      const { maa_endpoint, runtime_data } = JSON.parse(body) as Record<string, string>;
+      expect([url, maa_endpoint]).toEqual(['/attest/maa', 'provider.attest.example']);
+      const claims = JSON.parse(Buffer.from(runtime_data!, 'base64').toString()) as object;
+      return { token: unsignedJws({ 'x-ms-runtime': claims }) };
+    });
     const address = await answering((body, url) => {
       const { target, enc, nonce } = JSON.parse(body) as { target: string; enc: string; nonce: string };
       const claims = JSON.parse(Buffer.from(target.split('.')[1]!, 'base64url').toString()) as {
-        key: object;
+        'x-ms-runtime': { keys: [object] };
       };
-      const recipient = createPublicKey({ key: { ...claims.key }, format: 'jwk' });
+      const [key] = claims['x-ms-runtime'].keys;
+      const recipient = createPublicKey({ key: { ...key }, format: 'jwk' });
       const ciphertext = wrapKeyMaterial(recipient, WRAPPING).toString('base64url');
       const keyHsm = Buffer.from(JSON.stringify({ ciphertext })).toString('base64url');
       const kid = `https://vault${url.replace(/\/release.*/, '')}`;
@@ -88,7 +95,8 @@ describe('the source of data keys', () => {
       ...NOBODY,
       from: 'azure',
       address,
-      azure: { attest: (key) => Promise.resolve(unsignedJws({ key })) },
+      attestationAddress: sidecar,
+      attestationAuthority: 'provider.attest.example',
       unwrap: (wrapping, ...rest) => {
         wrappings.push(wrapping);
         return unwrapDataKey(wrapping, ...rest);
@@ -97,6 +105,24 @@ describe('the source of data keys', () => {
     const asked = model('azure', name, wrapDataKey(WRAPPING, name, DATA_KEY));
     expect(Buffer.from(await dataKeySource(options)(asked)).equals(DATA_KEY)).toBe(true);
     expect(wrappings.map((bytes) => bytes.every((byte) => byte === 0))).toEqual([true]);
+  });
+
+  test.each([
+    ['answers without a token', '{"error": "no report"}', 'BAD_ANSWER'],
+    ['answers no JSON', 'token', 'BAD_ANSWER'],
+    [
+      'gives a token with a key of its own',
+      JSON.stringify({ token: unsignedJws({ keys: [] }) }),
+      'ATTESTATION_FAILED',
+    ],
+  ])('gets nothing where the sidecar of Azure %s', async (_name, body, code) => {
+    let asked = 0;
+    const address = await answering(() => asked++);
+    const attestationAddress = await serve((_request, response) => response.end(body));
+    const options = { ...NOBODY, from: 'azure', address, attestationAddress } as const;
+    const source = dataKeySource({ ...options, attestationAuthority: 'provider.attest.example' });
+    expect(await codeOf(source(model('azure', `models/${'0'.repeat(32)}`, randomBytes(60))))).toBe(code);
+    expect(asked).toBe(0);
   });
 
   test('asks nobody whom the configuration does not name', async () => {
