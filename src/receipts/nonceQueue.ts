@@ -25,8 +25,12 @@ export interface NonceBatch {
   refuse(error: Error): void;
 }
 
-/** Longest pause between two documents, as a part of what the last one took, and at all. */
+/**
+ * Longest pause between two documents, as a part of what the last one took, and at all. Where somebody came too late
+ * for that one, it is shorter: who comes right after a document was begun waits for it, the pause and the next.
+ */
 const PAUSE_PART = 1 / 2;
+const PAUSE_PART_OF_LATE = 1 / 3;
 const MAX_PAUSE_MS = 50;
 /** A pause in which nobody came for so long is over. */
 const QUIET_MS = 4;
@@ -45,6 +49,7 @@ export class NonceQueue {
   #waiting: Waiter[] = [];
   /** How many wait once all whom the last document answered have asked again. */
   #expected = 0;
+  #pausePart = PAUSE_PART;
   #pauseUntil = Number.NEGATIVE_INFINITY;
 
   constructor(clock: PauseClock = CLOCK) {
@@ -69,6 +74,7 @@ export class NonceQueue {
       nonces: waiters.map(({ nonce }) => nonce),
       answer: (head, tree) => {
         // Those who came too late for it wait already; they are no reason to leave the others behind again.
+        this.#pausePart = this.#waiting.length > 0 ? PAUSE_PART_OF_LATE : PAUSE_PART;
         this.#expected = this.#waiting.length + waiters.length;
         for (const [index, { resolve }] of waiters.entries()) {
           resolve({ head, index, count: waiters.length, path: tree.inclusionPath(index) });
@@ -83,7 +89,7 @@ export class NonceQueue {
   /** A document that took so long was just answered with. */
   beginPause(milliseconds: number): void {
     const begin = (): void => {
-      this.#pauseUntil = this.#clock.now() + Math.min(milliseconds * PAUSE_PART, MAX_PAUSE_MS);
+      this.#pauseUntil = this.#clock.now() + Math.min(milliseconds * this.#pausePart, MAX_PAUSE_MS);
     };
     begin();
     // Answers to many take a while: the pause counts from when they went out.

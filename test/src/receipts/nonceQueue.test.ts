@@ -47,6 +47,7 @@ describe('the pause after a document', () => {
     ['waits for them although others wait already', 3, 2, [1, 2, 1], 5],
     ['ends where nobody comes any more', 4, 0, [1, 0, 3], 1],
     ['ends with its time', 100, 0, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 5],
+    ['ends sooner where somebody came too late', 100, 1, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 5],
     ['is none where nobody was answered', 0, 2, [5], 2],
   ] as const)('%s', async (_name, answered, late, arrivals, together) => {
     const { queue, ask } = queueWith([...arrivals]);
