@@ -1,7 +1,10 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { parseCase, type CorpusCase } from './case.ts';
 import { isGpuSchema, parseGpuCase, type GpuCase } from './gpu/case.ts';
+import { isLaunchSchema, type LaunchCase, packagedFirmware, parseLaunchCase } from './launch/case.ts';
+import { PACKAGED_FIRMWARE } from './launch/inputs.ts';
 
 const CASE_FILE = 'case.json';
 const ROOTS = 'roots';
@@ -33,6 +36,22 @@ export function isGpuCase(corpus: string, path: string): boolean {
 /** The same for a case of the GPU corpus. */
 export function loadGpuCase(corpus: string, path: string): GpuCase {
   return parseGpuCase(readJson(corpus, path), readerOf(corpus, path));
+}
+
+/** Whether the case at the path is of the corpus of launch measurements. */
+export function isLaunchCase(corpus: string, path: string): boolean {
+  return isLaunchSchema(readJson(corpus, path));
+}
+
+/** The same for a case of launch measurements, with firmware of a package where this machine has that very file. */
+export function loadLaunchCase(corpus: string, path: string): LaunchCase {
+  const launch = parseLaunchCase(readJson(corpus, path), readerOf(corpus, path));
+  const packaged = packagedFirmware(launch);
+  const file = packaged && `/${packaged.file}`;
+  if (file === undefined || !existsSync(file)) return launch;
+  const firmware = new Uint8Array(readFileSync(file));
+  if (createHash('sha256').update(firmware).digest('hex') !== packaged?.sha256) return launch;
+  return { ...launch, files: new Map([...launch.files, [PACKAGED_FIRMWARE, firmware]]) };
 }
 
 function readJson(corpus: string, path: string): unknown {

@@ -7,7 +7,9 @@ import { portableCrypto } from '../../attestation/crypto/portable.ts';
 import { judgeGpuCase } from './gpu/judge.ts';
 import { gpuLines, gpuRowOf, type GpuRow } from './gpu/report.ts';
 import { judgeCase, type Judgement } from './judge.ts';
-import { findCases, isGpuCase, loadCase, loadGpuCase } from './load.ts';
+import { judgeLaunchCase } from './launch/judge.ts';
+import { type LaunchRow, launchLines, launchRowOf } from './launch/report.ts';
+import { findCases, isGpuCase, isLaunchCase, loadCase, loadGpuCase, loadLaunchCase } from './load.ts';
 
 const program = new Command('npm run corpus --')
   .description('Judges every case of attestation evidence below a folder. Exit 1 where one disagrees.')
@@ -16,7 +18,7 @@ const program = new Command('npm run corpus --')
   .option('--json', 'print one JSON document')
   .addHelpText(
     'after',
-    '\nExamples:\n  npm run corpus -- ../shared/evidence/cpu\n  npm run corpus -- --portable ../shared/evidence/gpu',
+    '\nExamples:\n  npm run corpus -- ../shared/evidence/cpu\n  npm run corpus -- --portable ../shared/evidence/gpu\n  npm run corpus -- ../shared/evidence/launch',
   )
   .parse();
 const [folder = ''] = program.args;
@@ -24,17 +26,19 @@ const options = program.opts<{ portable?: boolean; json?: boolean }>();
 if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) program.error(`${folder} is no folder`);
 
 const crypto = options.portable ? portableCrypto : nodeCrypto;
-const rows: (Row | GpuRow)[] = [];
+const rows: AnyRow[] = [];
 for (const path of findCases(folder)) {
   const judged = await judge(path);
   if (!options.json) judged.forEach(print);
   rows.push(...judged);
 }
-const counted = rows.filter(({ got }) => got !== 'not evidence');
+const counted = rows.filter(({ got }) => got !== 'not evidence' && got !== 'not computable');
 const agreeing = counted.filter(({ agrees }) => agrees).length;
 if (options.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
 else process.stdout.write(`agree ${agreeing} of ${counted.length}\n`);
 process.exitCode = agreeing === counted.length && counted.length > 0 ? 0 : 1;
+
+type AnyRow = Row | GpuRow | LaunchRow;
 
 /** One line of the answer: a case at one of its instants. */
 interface Row {
@@ -49,11 +53,13 @@ interface Row {
 }
 
 /** A case that cannot be read, or that breaks a judge, agrees with nothing; the others are judged all the same. */
-async function judge(path: string): Promise<readonly (Row | GpuRow)[]> {
+async function judge(path: string): Promise<readonly AnyRow[]> {
   try {
     if (isGpuCase(folder, path)) {
       return (await judgeGpuCase(loadGpuCase(folder, path), crypto)).map(gpuRowOf);
     }
+    if (isLaunchCase(folder, path))
+      return [launchRowOf(judgeLaunchCase(loadLaunchCase(folder, path), crypto))];
     return (await judgeCase(loadCase(folder, path), crypto)).map(rowOf);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -74,9 +80,10 @@ function rowOf({ id, expectation, outcome, agrees }: Judgement): Row {
   };
 }
 
-function print(row: Row | GpuRow): void {
-  if ('variant' in row) {
-    process.stdout.write(`${gpuLines(row).join('\n')}\n`);
+function print(row: AnyRow): void {
+  if ('variant' in row || 'compared' in row) {
+    const lines = 'variant' in row ? gpuLines(row) : launchLines(row);
+    process.stdout.write(`${lines.join('\n')}\n`);
     return;
   }
   const { id, at, expected, got, codes, reason, agrees } = row;
