@@ -94,7 +94,8 @@ export class Needle {
   readonly #words: Int32Array;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes.slice();
+    // A copy: of a Buffer, `slice` would be a view of bytes that their owner may use again.
+    this.#bytes = Uint8Array.from(bytes);
     this.length = bytes.length;
     const view = viewOf(this.#bytes);
     this.#words = Int32Array.from({ length: bytes.length >> 2 }, (_, i) => view.getInt32(4 * i));
@@ -206,7 +207,7 @@ export class ReceiptSkimmer {
       const known = headers[i] as KnownHeader;
       if (known.encoded.length === length && known.encoded.isAt(this.view, start)) return known;
     }
-    const encoded = this.#bytes.slice(start, start + length);
+    const encoded = Uint8Array.from(this.#bytes.subarray(start, start + length));
     const header = parseHeader(encoded);
     const entry = { encoded: new Needle(encoded), header, subject: new Needle(utf8(header.subject)) };
     this.#headers = [entry, ...headers.slice(0, MAX_HEADERS - 1)];

@@ -50,7 +50,7 @@ export function hexText(bytes: Uint8Array): string {
 
 /** EFI_GUID: three little-endian numbers, then eight bytes. */
 export function guidText(bytes: Uint8Array): string {
-  const littleEndian = (from: number, to: number) => toHex(bytes.slice(from, to).reverse());
+  const littleEndian = (from: number, to: number) => toHex(bytes.subarray(from, to).toReversed());
   const head = [littleEndian(0, 4), littleEndian(4, 6), littleEndian(6, 8)];
   return [...head, toHex(bytes.subarray(8, 10)), toHex(bytes.subarray(10, 16))].join('-');
 }

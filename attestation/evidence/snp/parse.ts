@@ -192,7 +192,7 @@ function readScalar(reader: ByteReader, name: string): Uint8Array {
   if (!isZero(field.subarray(SCALAR_BYTES))) {
     throw new Refusal('MALFORMED', `${name} of the SNP signature is longer than ${SCALAR_BYTES} bytes`);
   }
-  return field.slice(0, SCALAR_BYTES).reverse();
+  return field.subarray(0, SCALAR_BYTES).toReversed();
 }
 
 function reserved(reader: ByteReader, length: number): void {
