@@ -6,6 +6,8 @@ export interface Deadline {
   /** Aborted when nobody waits for the outcome any more: start nothing new, clean up. */
   readonly signal: AbortSignal;
   remainingMs(): number;
+  /** The device has answered that it can be asked again: what the request fails with if its time ends before it succeeds. */
+  retryingAfter(answer: CollectError): void;
 }
 
 /**
@@ -28,20 +30,23 @@ export class DeviceGate {
     }
     const abandoned = new AbortController();
     const end = performance.now() + deadlineMs;
+    let answered: CollectError | undefined;
     const work = request({
       signal: abandoned.signal,
       remainingMs: () => Math.max(0, end - performance.now()),
+      retryingAfter: (answer) => (answered = answer),
     });
     const finished = () => (this.#running = undefined);
     this.#running = work.then(finished, finished);
     let timer: NodeJS.Timeout | undefined;
     const givenUp = new Promise<never>((_resolve, reject) => {
-      const giveUp = (code: 'DEVICE_TIMEOUT' | 'STOPPED', why: string) => {
-        reject(new CollectError(code, `${this.#what} ${why}`));
+      const giveUp = (error: CollectError) => {
+        reject(error);
         abandoned.abort();
       };
-      timer = setTimeout(giveUp, deadlineMs, 'DEVICE_TIMEOUT', `did not answer within ${deadlineMs} ms`);
-      this.#stop = () => giveUp('STOPPED', 'was closed during a request');
+      const late = `${this.#what} did not answer within ${deadlineMs} ms`;
+      timer = setTimeout(() => giveUp(answered ?? new CollectError('DEVICE_TIMEOUT', late)), deadlineMs);
+      this.#stop = () => giveUp(new CollectError('STOPPED', `${this.#what} was closed during a request`));
     });
     try {
       return await Promise.race([work, givenUp]);

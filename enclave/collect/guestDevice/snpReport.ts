@@ -59,7 +59,11 @@ export async function requestSnpReport(
     } else if (certificateBytes > FIRST_TABLE_BYTES && error.code === 'EINVAL') {
       certificateBytes = 0;
     } else if (failure.vmm === VMM_BUSY || TRANSIENT.includes(error.code)) {
-      await pauseBeforeRetry(error, pauseMs, deadline, device);
+      const message = `${device.path} is throttled by the host, or in use, and stayed so`;
+      const busy = new CollectError('DEVICE_BUSY', message, { cause: error });
+      if (deadline.remainingMs() <= pauseMs) throw busy;
+      deadline.retryingAfter(busy);
+      await delay(pauseMs, undefined, { signal: deadline.signal });
     } else {
       throw describe(error, failure, device);
     }
@@ -86,19 +90,6 @@ function nextSize(given: number, needed: number): number {
   const pages = Math.ceil(needed / PAGE_BYTES) * PAGE_BYTES;
   const fits = given === FIRST_TABLE_BYTES && pages > given && pages <= MAX_TABLE_BYTES;
   return fits ? pages : 0;
-}
-
-async function pauseBeforeRetry(
-  error: SystemCallError,
-  pauseMs: number,
-  deadline: Deadline,
-  device: GuestDevice,
-): Promise<void> {
-  if (deadline.remainingMs() <= pauseMs) {
-    const message = `${device.path} is throttled by the host, or in use, and stayed so`;
-    throw new CollectError('DEVICE_BUSY', message, { cause: error });
-  }
-  await delay(pauseMs);
 }
 
 /**

@@ -72,6 +72,7 @@ export async function requestReport(
       return await folders.withFolder((folder) => requestOnce(folder, request, deadline.signal));
     } catch (error) {
       if (!isTransient(error) || deadline.remainingMs() <= pause) throw error;
+      if (error instanceof CollectError) deadline.retryingAfter(error);
       await delay(pause, undefined, { signal: deadline.signal });
     }
   }
