@@ -13,7 +13,6 @@ import { openArchive } from '../../src/export/open.ts';
 import { diskStorage } from '../../src/log/diskStorage.ts';
 import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
 import { startService, type RunningService, type StartOptions } from '../../src/main.ts';
-import { childEntry } from '../support/engine.ts';
 import { makeFolder, testConfig } from '../support/service.ts';
 import { contextOf, failures } from '../support/world.ts';
 import { MODEL, type FaultyMachine } from './machine.ts';
@@ -45,12 +44,14 @@ export interface ServiceSetup extends Pick<StartOptions, 'ways'> {
   readonly receipts?: ConfigOverrides['receipts'];
 }
 
+const ENGINE = new URL('engineProcess.mjs', import.meta.url);
+
 const running: FaultyService[] = [];
 afterEach(async () => {
   for (const service of running.splice(0)) await service.stop();
 });
 
-/** The whole service over a machine, as its clients see it: over a socket. */
+/** The whole service but for the runtime of its models, over a machine, as its clients see it: over a socket. */
 export class FaultyService {
   readonly folder: string;
   readonly machine: FaultyMachine;
@@ -87,7 +88,7 @@ export class FaultyService {
       ways,
       log: createLogger({ silent: true }),
       notice: () => undefined,
-      childEntry: childEntry(),
+      childEntry: ENGINE,
       now: () => Date.now() + clock.offset,
     });
     const started = new FaultyService(machine, service, folder, clock);

@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { encodeCollateral } from '../../attestation/bundle/collateral.ts';
 import { concat, toHex } from '../../attestation/bytes/bytes.ts';
 import { encodeDc } from '../../attestation/cbor/deterministic.ts';
@@ -87,9 +88,10 @@ export async function mintLog(data: string, options: MintOptions): Promise<Minte
     const isLast = epoch === options.epochs.length - 1;
     if (isLast) await options.acts?.(vouching);
     const last = await issue(receipts);
-    if (!isLast) await vouching.covered(last);
-    // The record of the epoch is appended after its document is there.
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (isLast || receipts === 0) continue;
+    const size = log.size + whileCollecting;
+    await vouching.covered(last);
+    await publishedBeyond(log, size);
   }
   load = undefined;
   if (final) await vouching.stop();
@@ -104,6 +106,15 @@ export async function mintLog(data: string, options: MintOptions): Promise<Minte
     collector,
     asPredecessor: predecessorOf(log, keyring.keyset.origin),
   };
+}
+
+/** After the document of an epoch is there its record is appended, and a head with it published. */
+async function publishedBeyond({ checkpoints }: MemoryLog, size: number): Promise<void> {
+  for (;;) {
+    const newest = checkpoints.at(-1);
+    if (newest && parseCheckpoint(parseNote(newest).text).size > size) return;
+    await nextTurn();
+  }
 }
 
 /** The size of the log that a document states is taken before its hardware is asked. */

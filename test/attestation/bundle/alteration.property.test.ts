@@ -84,7 +84,7 @@ test(
         const flipped = altered(bundle, bit) as Uint8Array;
         expect((await judge(flipped)).decision).not.toBe('accepted');
       }),
-      propertyRuns(60),
+      propertyRuns(30),
     );
   },
   PROPERTY_TIMEOUT,
@@ -99,7 +99,7 @@ test(
           'bundle: bundle.format MALFORMED',
         ]);
       }),
-      propertyRuns(40),
+      propertyRuns(20),
     );
   },
   PROPERTY_TIMEOUT,

@@ -97,7 +97,7 @@ describe('the member witnessed', () => {
           const verdict = await judge(place.replace(altered(place.value, bit)));
           if (verdict.decision === 'accepted') expect(verdict.upper).toBe(upper);
         }),
-        propertyRuns(60),
+        propertyRuns(30),
       );
     },
     PROPERTY_TIMEOUT,

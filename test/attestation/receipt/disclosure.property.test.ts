@@ -41,7 +41,7 @@ test(
         );
         expect(verdict.decision).toBe('refused');
       }),
-      propertyRuns(60),
+      propertyRuns(30),
     );
   },
   PROPERTY_TIMEOUT,
@@ -70,7 +70,7 @@ test(
           ]);
         },
       ),
-      propertyRuns(25),
+      propertyRuns(12),
     );
   },
   PROPERTY_TIMEOUT,
@@ -90,7 +90,7 @@ test(
           expect(['MALFORMED', 'NOT_CANONICAL', 'UNSUPPORTED']).toContain(error.code);
         }
       }),
-      propertyRuns(200),
+      propertyRuns(100),
     );
   },
   PROPERTY_TIMEOUT,

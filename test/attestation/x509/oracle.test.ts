@@ -60,7 +60,7 @@ describe('minted', () => {
           () => libraryCertificate(der),
         ]);
       }),
-      propertyRuns(1500),
+      propertyRuns(600),
     );
   });
 
@@ -72,7 +72,7 @@ describe('minted', () => {
           () => libraryCrl(der),
         ]);
       }),
-      propertyRuns(700),
+      propertyRuns(300),
     );
   });
 });

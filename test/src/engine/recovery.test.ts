@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { appendFile } from 'node:fs/promises';
+import { appendFile, cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
@@ -9,7 +9,7 @@ import { toHex } from '../../../attestation/bytes/bytes.ts';
 import type { Engine } from '../../../src/engine/engine.ts';
 import type { EngineEvent, EngineOptions } from '../../../src/engine/options.ts';
 import { startTestEngine } from '../../support/engine.ts';
-import { copyShipped, SHIPPED_MODELS } from '../../support/store.ts';
+import { copyShipped, makeStore, SHIPPED_MODELS } from '../../support/store.ts';
 
 // Each start of an engine loads two models; other suites may hold the cores meanwhile.
 jest.setTimeout(120_000);
@@ -24,6 +24,13 @@ afterEach(async () => {
   await engine?.close();
   engine = undefined;
 });
+
+/** One model loads faster than all that are shipped. */
+async function oneModel(): Promise<string> {
+  const directory = await makeStore();
+  await cp(join(SHIPPED_MODELS, EMBED), join(directory, EMBED), { recursive: true });
+  return directory;
+}
 
 async function start(directory: string, options: Partial<EngineOptions> = {}): Promise<Engine> {
   engine = await startTestEngine(directory, { ...FAST, ...options });
@@ -78,7 +85,7 @@ describe('a process that dies', () => {
 
   test('waits longer after each failure in a row, up to the cap', async () => {
     const delays: number[] = [];
-    const running = await start(SHIPPED_MODELS, {
+    const running = await start(await oneModel(), {
       onEvent: (event) => {
         if (event.kind === 'died') delays.push(event.retryInMs);
       },
@@ -107,7 +114,7 @@ describe('a process that dies', () => {
 
 describe('a process that hangs', () => {
   test('keeps neither callers past their deadline nor more of them than the limit', async () => {
-    const running = await start(SHIPPED_MODELS, { maxPending: 2 });
+    const running = await start(await oneModel(), { maxPending: 2 });
     signal(running, 'SIGSTOP');
     const late = running.embed(EMBED, ['x'], { deadlineMs: 20 });
     const controller = new AbortController();
@@ -123,7 +130,7 @@ describe('a process that hangs', () => {
   });
 
   test('is killed and replaced', async () => {
-    const running = await start(SHIPPED_MODELS, { stallMs: 200 });
+    const running = await start(await oneModel(), { stallMs: 200 });
     signal(running, 'SIGSTOP');
     await expect(running.embed(EMBED, ['x'])).rejects.toMatchObject({ code: 'ENGINE_UNAVAILABLE' });
     await until(() => running.health().state === 'ready');
@@ -134,7 +141,7 @@ describe('a process that hangs', () => {
 
 describe('the end', () => {
   test('of the engine fails what is in flight and stays', async () => {
-    const running = await start(SHIPPED_MODELS);
+    const running = await start(await oneModel());
     const pid = running.health().pid!;
     const pending = running.embed(EMBED, ['x']);
     const closed = running.close();

@@ -71,7 +71,7 @@ describe('a whole export of a running service', () => {
     await one.archive.catchUp();
     let receipts = 0;
     await underLoad(one, async () => {
-      for (let i = 0; i < 6; i++) {
+      for (let i = 0; i < 3; i++) {
         for (const source of [openDataFolder(folder), one.archive.source])
           expectClean(await auditExportOf(source));
         const live = await audit(openDataFolder(folder));

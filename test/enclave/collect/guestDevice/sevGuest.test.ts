@@ -170,6 +170,20 @@ describeIoctl('the device of sev-guest', () => {
     expect(await failure({ deadlineMs: 20_000, pauseMs: 30_000 })).toBe('DEVICE_BUSY');
   });
 
+  test('whose host throttles, and does not answer when it is asked again, is busy at the deadline', async () => {
+    let release = (): void => undefined;
+    const released = new Promise<undefined>((resolve) => (release = () => resolve(undefined)));
+    run({
+      fault: (call, count) => {
+        if (count > 0) return released;
+        setExitInfo(call, 0, 2);
+        return 'EIO';
+      },
+    });
+    expect(await failure({ deadlineMs: 1000, pauseMs: 1 })).toBe('DEVICE_BUSY');
+    release();
+  });
+
   test('asks again at once where a signal broke the request off', async () => {
     run({ fault: (_, count) => (count === 0 ? 'EINTR' : undefined) });
     expect(await failure()).toBeUndefined();

@@ -25,7 +25,7 @@ describe('a stream to a service of the host, by the C library of this process', 
 
   async function echo(remainingMs: number, bytes: Uint8Array): Promise<Uint8Array> {
     const { signal } = new AbortController();
-    const deadline = { signal, remainingMs: () => remainingMs };
+    const deadline = { signal, remainingMs: () => remainingMs, retryingAfter: () => undefined };
     return HostSocket.use(await CLibrary.load(), { path }, deadline, async (socket) => {
       await socket.write(bytes);
       return socket.read(bytes.length);

@@ -146,7 +146,7 @@ describe('for random schemas', () => {
           const validate = ajv.compile(schema);
           if (!validate(value)) throw new Error(`${written}: ${ajv.errorsText(validate.errors)}`);
         }),
-        { ...propertyRuns(100), endOnFailure: true },
+        { ...propertyRuns(50), endOnFailure: true },
       );
       expect(taken).toBeGreaterThan(60);
       expect(ended / taken).toBeGreaterThan(0.9);
@@ -166,7 +166,7 @@ describe('for random schemas', () => {
             if (!whole) throw new Error(`${JSON.stringify(schema)} does not take ${text} of ${bytes} bytes`);
           }
         }),
-        propertyRuns(100),
+        propertyRuns(50),
       );
     },
     PROPERTY_TIMEOUT,
@@ -179,7 +179,7 @@ describe('for random schemas', () => {
         fc.property(fc.oneof(fc.jsonValue(), fc.record({ type: fc.jsonValue(), properties: fc.jsonValue(), items: fc.jsonValue(), pattern: fc.string(), $ref: fc.string(), enum: fc.jsonValue(), minimum: fc.double() }, { requiredKeys: [] })), (schema) => {
           compiled(schema as object);
         }),
-        propertyRuns(300),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,
@@ -202,7 +202,7 @@ describe('for random schemas', () => {
           if (written !== undefined) expect(JSON.parse(written)).toMatch(expression);
           expect(judge(spec, JSON.stringify(other)).whole).toBe(expression.test(other));
         }),
-        propertyRuns(40),
+        propertyRuns(20),
       );
     },
     PROPERTY_TIMEOUT,
@@ -223,7 +223,7 @@ describe('for random schemas', () => {
             expect([number, judge(spec, JSON.stringify(number)).whole]).toEqual([number, inside]);
           }
         }),
-        propertyRuns(100),
+        propertyRuns(50),
       );
     },
     PROPERTY_TIMEOUT,
