@@ -1,4 +1,4 @@
-import { toHex } from './bytes/bytes.ts';
+import { equalBytes, toHex } from './bytes/bytes.ts';
 import { decodeDc, encodeDc, type Dc, type DcMap } from './cbor/deterministic.ts';
 import {
   asArray,
@@ -17,15 +17,34 @@ import { Refusal } from './errors.ts';
 const LABEL = 'vouchsafe/keyset/1';
 const DIGEST_LABEL = 'vouchsafe/keyset-digest/1';
 const MAX_HPKE_KEYS = 4;
+const MAX_UINT16 = 0xffff;
+/** Public keys of KEMs that are not known here, bytes. */
+const MAX_HPKE_KEY_BYTES = 8192;
 
-/** DHKEM(X25519), HKDF-SHA256, AES-256-GCM (RFC 9180 section 7): always the first HPKE entry. */
-export const HPKE_SUITE = { kem: 0x0020, kdf: 0x0001, aead: 0x0002 } as const;
-
-export interface HpkeKey {
+/** What HPKE computes with, by the numbers of its IANA registry. */
+export interface HpkeSuite {
   readonly kem: number;
   readonly kdf: number;
   readonly aead: number;
+}
+
+/** DHKEM(X25519), HKDF-SHA256, AES-256-GCM (RFC 9180 section 7): always the first HPKE entry. */
+export const HPKE_SUITE = { kem: 0x0020, kdf: 0x0001, aead: 0x0002 } as const satisfies HpkeSuite;
+/** X-Wing (ML-KEM-768 with X25519, draft-connolly-cfrg-xwing-kem), HKDF-SHA256, AES-256-GCM. */
+export const HYBRID_SUITE = { kem: 0x647a, kdf: 0x0001, aead: 0x0002 } as const satisfies HpkeSuite;
+
+/** Public key of each known KEM, bytes. */
+const HPKE_KEY_BYTES: ReadonlyMap<number, number> = new Map([
+  [HPKE_SUITE.kem, 32],
+  [HYBRID_SUITE.kem, 1216],
+]);
+
+export interface HpkeKey extends HpkeSuite {
   readonly publicKey: Uint8Array;
+}
+
+export function isSuite(key: HpkeSuite, { kem, kdf, aead }: HpkeSuite): boolean {
+  return key.kem === kem && key.kdf === kdf && key.aead === aead;
 }
 
 /** The public keys made inside one boot of the VM (DESIGN section 3). */
@@ -111,22 +130,43 @@ function parseHpkeKeys(value: Dc | undefined): readonly HpkeKey[] {
   if (entries.length === 0 || entries.length > MAX_HPKE_KEYS) {
     throw new Refusal('MALFORMED', `keyset has ${entries.length} HPKE keys instead of 1 to ${MAX_HPKE_KEYS}`);
   }
-  const keys = entries.map((entry) => {
-    const [kem, kdf, aead, publicKey] = asTuple(entry, 'HPKE key', 4);
-    return {
-      kem: asCount(kem, 'HPKE kem'),
-      kdf: asCount(kdf, 'HPKE kdf'),
-      aead: asCount(aead, 'HPKE aead'),
-      publicKey: asBytes(publicKey, 'HPKE public key'),
-    };
-  });
+  const keys = entries.map(parseHpkeKey);
   const [first] = keys;
-  const isFirstSuite =
-    first?.kem === HPKE_SUITE.kem && first.kdf === HPKE_SUITE.kdf && first.aead === HPKE_SUITE.aead;
-  if (!isFirstSuite || first.publicKey.length !== 32) {
+  if (!first || !isSuite(first, HPKE_SUITE)) {
     throw new Refusal('MALFORMED', 'the first HPKE key is not of the suite X25519, HKDF-SHA256, AES-256-GCM');
   }
+  for (const [i, key] of keys.entries()) {
+    const isAgain = (other: HpkeKey): boolean =>
+      isSuite(other, key) || equalBytes(other.publicKey, key.publicKey);
+    if (keys.slice(0, i).some(isAgain)) {
+      throw new Refusal('MALFORMED', 'the keyset has two HPKE keys of one suite, or one HPKE key twice');
+    }
+  }
   return keys;
+}
+
+/** A suite that is not known here is carried, so that the keyset encodes to itself; nothing is sealed to it. */
+function parseHpkeKey(entry: Dc): HpkeKey {
+  const [kem, kdf, aead, publicKey] = asTuple(entry, 'HPKE key', 4);
+  const key = {
+    kem: asUint16(kem, 'HPKE kem'),
+    kdf: asUint16(kdf, 'HPKE kdf'),
+    aead: asUint16(aead, 'HPKE aead'),
+    publicKey: asBytes(publicKey, 'HPKE public key'),
+  };
+  const { length } = key.publicKey;
+  const expected = HPKE_KEY_BYTES.get(key.kem);
+  if (expected === undefined ? length === 0 || length > MAX_HPKE_KEY_BYTES : length !== expected) {
+    const wanted = expected === undefined ? `1 to ${MAX_HPKE_KEY_BYTES}` : String(expected);
+    throw new Refusal('MALFORMED', `HPKE public key of KEM ${key.kem} has ${length} bytes, not ${wanted}`);
+  }
+  return key;
+}
+
+function asUint16(value: Dc | undefined, what: string): number {
+  const number = asCount(value, what);
+  if (number > MAX_UINT16) throw new Refusal('MALFORMED', `${what} is ${number}, above ${MAX_UINT16}`);
+  return number;
 }
 
 function parseSoftware(value: Dc | undefined): Keyset['software'] {

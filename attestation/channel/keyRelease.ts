@@ -3,7 +3,7 @@ import { asArray, asBytes, asCount, asFixedBytes, asLabel, asText, asTuple } fro
 import type { CryptoProvider } from '../crypto/provider.ts';
 import { Refusal } from '../errors.ts';
 import type { NonceProof } from '../evidence/appraise.ts';
-import { hpkeSuite } from './hpke.ts';
+import { hpkeSuite } from './suites.ts';
 
 /**
  * Release of a data key to an attested instance. The relying node gives a nonce; the instance sends an evidence

@@ -1,5 +1,6 @@
 import { decodeDc, encodeDc } from '../cbor/deterministic.ts';
-import { asBytes, asCount, asFixedBytes, asLabel, asText, asTuple } from '../cbor/shape.ts';
+import { asArray, asBytes, asCount, asFixedBytes, asLabel, asText, asTuple } from '../cbor/shape.ts';
+import { Refusal } from '../errors.ts';
 
 /**
  * What travels inside the HPKE seal. EHBP leaves method, path and headers open to whoever carries the request, so
@@ -41,22 +42,39 @@ export interface SealedHead {
   readonly status: number;
   readonly contentType: string;
   /** Undefined where no receipt was issued. */
-  readonly receipt: { readonly id: Uint8Array; readonly k: Uint8Array } | undefined;
+  readonly receipt: SealedReceipt | undefined;
 }
 
+export interface SealedReceipt {
+  readonly id: Uint8Array;
+  readonly k: Uint8Array;
+  /** The receipt itself, where the client asked for it with the answer: one request less. */
+  readonly encoded?: Uint8Array | undefined;
+}
+
+/** A sixth member is the receipt itself; there is none where nobody asked for it. */
 export function encodeSealedHead({ status, contentType, receipt }: SealedHead): Uint8Array {
-  return encodeDc([RESPONSE_LABEL, status, contentType, receipt?.id ?? NONE, receipt?.k ?? NONE]);
+  const rider = receipt?.encoded === undefined ? [] : [receipt.encoded];
+  return encodeDc([RESPONSE_LABEL, status, contentType, receipt?.id ?? NONE, receipt?.k ?? NONE, ...rider]);
 }
 
 export function parseSealedHead(encoded: Uint8Array): SealedHead {
-  const [label, status, contentType, id, k] = asTuple(decodeDc(encoded), 'sealed response', 5);
+  const members = asArray(decodeDc(encoded), 'sealed response');
+  const rider = members.length > 5 ? asBytes(members[5], 'sealed receipt') : undefined;
+  const length = rider === undefined ? 5 : 6;
+  const [label, status, contentType, id, k] = asTuple(members, 'sealed response', length);
   asLabel(label, 'sealed response label', RESPONSE_LABEL);
   const hasReceipt = asBytes(id, 'sealed receipt id').length > 0 || asBytes(k, 'sealed key').length > 0;
+  if (rider && !hasReceipt) throw new Refusal('MALFORMED', 'a sealed receipt has neither id nor key');
   return {
     status: asCount(status, 'sealed status'),
     contentType: asText(contentType, 'sealed content type'),
     receipt: hasReceipt
-      ? { id: asFixedBytes(id, 'sealed receipt id', 16), k: asFixedBytes(k, 'sealed key', 32) }
+      ? {
+          id: asFixedBytes(id, 'sealed receipt id', 16),
+          k: asFixedBytes(k, 'sealed key', 32),
+          ...(rider && { encoded: rider }),
+        }
       : undefined,
   };
 }

@@ -1,8 +1,17 @@
 import { randomUUID } from 'node:crypto';
-import { hpkeSuite } from '../../attestation/channel/hpke.ts';
+import type { CipherSuite } from '@hpke/core';
+import { hpkeSuite, hybridSuite } from '../../attestation/channel/suites.ts';
 import { ALG } from '../../attestation/cose/key.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { encodeKeyset, HPKE_SUITE, keysetDigest, type Keyset } from '../../attestation/keyset.ts';
+import {
+  encodeKeyset,
+  HPKE_SUITE,
+  HYBRID_SUITE,
+  keysetDigest,
+  type HpkeKey,
+  type HpkeSuite,
+  type Keyset,
+} from '../../attestation/keyset.ts';
 import { generateSigningKey, type SigningKey } from './signing.ts';
 import type { TlsIdentity } from './tls/identity.ts';
 
@@ -33,8 +42,12 @@ export interface Keyring {
   readonly log: SigningKey;
   /** Signs COSE Receipts of the log. */
   readonly inclusion: SigningKey;
-  /** Opens requests sealed to the keyset. */
+  /** Ed25519: signs receipts of ACI and nothing else; its own keyset names it, and a quote of its own vouches for that. */
+  readonly aci: SigningKey;
+  /** Opens requests sealed to the first HPKE entry of the keyset. */
   readonly hpke: CryptoKeyPair;
+  /** Opens those sealed to its hybrid entry: ML-KEM-768 with X25519, for callers who fear that what is recorded now is read later. */
+  readonly hybrid: CryptoKeyPair;
   readonly tls: TlsIdentity | undefined;
 }
 
@@ -65,25 +78,36 @@ async function makeKeys(options: GenerationOptions, continued: Continued, log: S
   const algorithm = options.receiptAlgorithm === 'ES256' ? ALG.es256 : ALG.ed25519;
   const receipt = generateSigningKey(algorithm);
   const inclusion = generateSigningKey(algorithm);
-  const suite = hpkeSuite();
-  const hpke = await suite.kem.generateKeyPair();
-  const publicKey = new Uint8Array(await suite.kem.serializePublicKey(hpke.publicKey));
+  const aci = generateSigningKey(ALG.ed25519);
+  const classical = await generateHpkeKey(HPKE_SUITE, hpkeSuite());
+  const hybrid = await generateHpkeKey(HYBRID_SUITE, await hybridSuite());
   const keyset: Keyset = {
     ...continued,
     receipt: receipt.publicKey,
     log: log.publicKey,
     inclusion: inclusion.publicKey,
-    hpke: [{ ...HPKE_SUITE, publicKey }],
+    hpke: [classical.entry, hybrid.entry],
     tlsSpki: tls?.spki,
     notAfter,
     software,
   };
-  return { keyset, receipt, log, inclusion, hpke, tls };
+  return { keyset, receipt, log, inclusion, aci, hpke: classical.pair, hybrid: hybrid.pair, tls };
+}
+
+interface GeneratedHpkeKey {
+  readonly pair: CryptoKeyPair;
+  readonly entry: HpkeKey;
+}
+
+async function generateHpkeKey(ids: HpkeSuite, { kem }: CipherSuite): Promise<GeneratedHpkeKey> {
+  const pair = await kem.generateKeyPair();
+  const publicKey = new Uint8Array(await kem.serializePublicKey(pair.publicKey));
+  return { pair, entry: { ...ids, publicKey } };
 }
 
 /**
- * Wipes a private key of HPKE. The library keeps it as 32 bytes in an object of JavaScript; one that WebCrypto holds
- * is wiped by OpenSSL when its last reference is collected.
+ * Wipes a private key of HPKE. The library keeps it as 32 bytes in an object of JavaScript, that of X-Wing as the seed
+ * of its two; one that WebCrypto or OpenSSL holds is wiped when its last reference is collected.
  */
 export function wipeHpkeKey({ privateKey }: CryptoKeyPair): void {
   const { key } = privateKey as { readonly key?: unknown };

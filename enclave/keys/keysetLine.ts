@@ -66,11 +66,14 @@ export class KeysetLine {
     return tls;
   }
 
-  /** Private keys that open sealed requests, the newest first. */
+  /** Private keys of X25519 that open sealed requests, the newest first. */
   get hpkeKeys(): readonly CryptoKey[] {
-    if (this.#closed) return [];
-    const rings = this.#former ? [this.#current, this.#former] : [this.#current];
-    return rings.map(({ hpke }) => hpke.privateKey);
+    return this.#opening.map(({ hpke }) => hpke.privateKey);
+  }
+
+  /** Those of the hybrid suite, of the same generations in the same order. */
+  get hybridKeys(): readonly CryptoKey[] {
+    return this.#opening.map(({ hybrid }) => hybrid.privateKey);
   }
 
   /** When the next generation is due, milliseconds since 1970. */
@@ -118,6 +121,12 @@ export class KeysetLine {
     this.#current.log.drop();
   }
 
+  /** The generations that open requests. */
+  get #opening(): readonly Keyring[] {
+    if (this.#closed) return [];
+    return this.#former ? [this.#current, this.#former] : [this.#current];
+  }
+
   #retire(): void {
     clearTimeout(this.#retiring);
     if (this.#former) dropKeys(this.#former, this.#current);
@@ -132,9 +141,11 @@ async function generationOptions(options: KeysetLineOptions): Promise<Generation
 }
 
 /** All but the log key, and the TLS key where another generation has it, too: an operator's stays. */
-function dropKeys({ receipt, inclusion, hpke, tls }: Keyring, kept: Keyring | undefined): void {
+function dropKeys({ receipt, inclusion, aci, hpke, hybrid, tls }: Keyring, kept: Keyring | undefined): void {
   receipt.drop();
   inclusion.drop();
+  aci.drop();
   wipeHpkeKey(hpke);
+  wipeHpkeKey(hybrid);
   if (tls !== kept?.tls) tls?.drop();
 }

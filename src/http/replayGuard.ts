@@ -1,6 +1,9 @@
+import { ENC_BYTES } from '../../attestation/channel/suites.ts';
 import { ServiceError } from './errors.ts';
 
 const SHARDS = 256;
+/** Lengths of encapsulated keys: of X25519, and of X-Wing, which is an ML-KEM ciphertext and an X25519 key. */
+const LENGTHS: readonly number[] = [ENC_BYTES.x25519, ENC_BYTES.hybrid];
 /** Some 200 MB at the most. */
 const MAX_SEEN = 4_000_000;
 
@@ -36,7 +39,9 @@ export class ReplayGuard {
 
   #place(enc: Uint8Array): { readonly shard: Set<bigint>; readonly mark: bigint } {
     const shard = this.#shards[enc[0] ?? 0];
-    if (!shard || enc.length !== 32) throw new RangeError('an encapsulated key has 32 bytes');
+    if (!shard || !LENGTHS.includes(enc.length)) {
+      throw new RangeError(`an encapsulated key has no ${enc.length} bytes`);
+    }
     return { shard, mark: new DataView(enc.buffer, enc.byteOffset).getBigUint64(8) };
   }
 }

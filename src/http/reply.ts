@@ -11,6 +11,8 @@ export interface ReceiptNotice {
   readonly evidence: Uint8Array;
   /** Whether a later document covers the receipt, where the client wanted to wait for one. */
   readonly covered?: boolean | undefined;
+  /** The receipt itself; undefined before it is issued, as at the start of a stream. */
+  readonly encoded?: Uint8Array | undefined;
 }
 
 /** What comes before the body of an answer. */
@@ -78,7 +80,13 @@ export class PlainReply implements Reply {
   }
 }
 
-function headersOf({
+function headersOf(head: AnswerHead): OutgoingHttpHeaders {
+  const { receipt } = head;
+  return receipt ? { ...openHeadersOf(head), ...receiptHeaders(receipt) } : openHeadersOf(head);
+}
+
+/** The headers of an answer but for the commitment key, which only its client may read. */
+export function openHeadersOf({
   contentType,
   jsonLength,
   receipt,
@@ -87,21 +95,27 @@ function headersOf({
 }: AnswerHead): OutgoingHttpHeaders {
   const headers: OutgoingHttpHeaders = { 'content-type': contentType, ...more };
   if (jsonLength !== undefined) headers[JSON_LENGTH_HEADER] = jsonLength;
-  if (receipt) Object.assign(headers, receiptHeaders(receipt));
+  if (receipt) Object.assign(headers, openReceiptHeaders(receipt));
   if (retryAfter !== undefined) headers['retry-after'] = String(retryAfter);
   return headers;
 }
 
 /** The receipt of an answer by the names of DESIGN section 5, which HTTP and gRPC share. */
-export function receiptHeaders({
+export function receiptHeaders(receipt: ReceiptNotice): Readonly<Record<string, string>> {
+  return {
+    ...openReceiptHeaders(receipt),
+    'vouchsafe-commitment-key': Buffer.from(receipt.k).toString('base64url'),
+  };
+}
+
+/** Those that are open where the body is encrypted. */
+export function openReceiptHeaders({
   id,
-  k,
   evidence,
   covered,
 }: ReceiptNotice): Readonly<Record<string, string>> {
   return {
     'vouchsafe-receipt-id': Buffer.from(id).toString('hex'),
-    'vouchsafe-commitment-key': Buffer.from(k).toString('base64url'),
     'vouchsafe-evidence': Buffer.from(evidence).toString('hex'),
     ...(covered !== undefined && { 'vouchsafe-fresh': covered ? '?1' : '?0' }),
   };

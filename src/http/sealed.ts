@@ -1,27 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import {
-  ENCAPSULATED_KEY_HEADER,
-  type FrameSealer,
-  type OpenedRequest,
-  openRequest,
-  RESPONSE_NONCE_HEADER,
-  SEALED_CONTENT_TYPE,
-} from '../../attestation/channel/hpke.ts';
-import {
-  encodeSealedHead,
-  parseSealedRequest,
-  type SealedRequest,
-} from '../../attestation/channel/sealed.ts';
+import { KEY_CONFIG_PROBLEM_TYPE, openEhbp, type OpenedEhbp } from '../../attestation/channel/ehbp.ts';
+import type { EncryptedBody } from '../../attestation/channel/hpke.ts';
+import { ENCAPSULATED_KEY_HEADER, openRequest, type OpenedRequest } from '../../attestation/channel/hpke.ts';
+import { parseSealedRequest, type SealedRequest } from '../../attestation/channel/sealed.ts';
+import type { HpkeRuntime } from '../../attestation/channel/runtime.ts';
+import { ENC_BYTES } from '../../attestation/channel/suites.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ServiceError } from './errors.ts';
+import { hybridNodeRuntime, nodeRuntime } from './hpkeRuntime.ts';
 import type { Outgoing } from './outgoing.ts';
 import type { ReplayGuard } from './replayGuard.ts';
-import type { AnswerHead, Reply } from './reply.ts';
-import { framedType } from './tensorFraming.ts';
+import type { Reply } from './reply.ts';
+import { EhbpReply, SealedReply } from './sealedReply.ts';
 
-const ENC = /^[0-9a-f]{64}$/;
-const EMPTY = new Uint8Array(0);
+const HEX = /^[0-9a-f]+$/;
+const NONCE_BYTES = 32;
 
 /** RFC 9457 problem of EHBP: the client fetches the keys again. Before any receipt. */
 export const KEY_CONFIG_PROBLEM = {
@@ -29,7 +23,7 @@ export const KEY_CONFIG_PROBLEM = {
   contentType: 'application/problem+json',
   body: Buffer.from(
     JSON.stringify({
-      type: 'urn:ietf:params:ehbp:error:key-config',
+      type: KEY_CONFIG_PROBLEM_TYPE,
       title: 'The sealed request does not open under the current keys',
       status: 422,
     }),
@@ -44,30 +38,37 @@ export class SealedUnopened extends Error {
   }
 }
 
+/** What opens encrypted requests of one generation of keys. */
+export interface Unsealer {
+  /** Private key of the keyset's first HPKE entry. */
+  readonly key: CryptoKey;
+  /** That of its hybrid entry; undefined where it has none. */
+  readonly hybrid: CryptoKey | undefined;
+  readonly guard: ReplayGuard;
+}
+
+type Outer = IncomingMessage & { readonly originalUrl: string };
+
 export interface Unsealed {
   readonly request: SealedRequest;
   readonly reply: Reply;
 }
 
-/** What opens sealed requests: the private key of a keyset's first HPKE entry. */
-export interface Unsealer {
-  readonly key: CryptoKey;
-  readonly guard: ReplayGuard;
-}
-
 /**
- * Opens one sealed request: under the keys in use, else under those of the generation before, while they are kept.
- * Inner and outer path must agree, or a carrier could move the body to another route; each encapsulated key is taken
- * once, or it could ask again.
+ * Opens one request of our profile: under the keys in use, else under those of the generation before, while they are
+ * kept. Inner and outer path must agree, or a carrier could move the body to another route; each encapsulated key is
+ * taken once, or it could ask again.
  */
 export async function unseal(
   unsealers: readonly Unsealer[],
-  outer: IncomingMessage & { readonly originalUrl: string },
+  outer: Outer,
   body: Uint8Array,
   outgoing: Outgoing,
 ): Promise<Unsealed> {
-  const enc = encapsulatedKey(outer);
-  const opened = await openOnce(unsealers, enc, body);
+  const enc = encapsulatedKey(outer, [ENC_BYTES.x25519, ENC_BYTES.hybrid]);
+  const opened = await openOnce<OpenedRequest>(unsealers, { enc, body }, (runtime, sealed) =>
+    openRequest(sealed.privateKey, sealed.enc, sealed.body, runtime),
+  );
   const request = parseInner(opened.plaintext);
   if (request.method !== outer.method || request.path !== outer.originalUrl) {
     throw new ServiceError(
@@ -75,26 +76,56 @@ export async function unseal(
       'method or path inside the seal differ from those outside',
     );
   }
-  const nonce = randomBytes(32);
-  return { request, reply: new SealedReply(outgoing, nonce, await opened.sealer(nonce)) };
+  const nonce = randomBytes(NONCE_BYTES);
+  const withReceipt = outer.headers['vouchsafe-receipt'] === '?1';
+  return { request, reply: new SealedReply(outgoing, nonce, await opened.sealer(nonce), withReceipt) };
 }
 
-function encapsulatedKey({ headers }: IncomingMessage): Uint8Array {
+export interface Decrypted {
+  readonly body: Uint8Array;
+  readonly reply: Reply;
+}
+
+/** Opens one request of plain EHBP, whose suite is X25519. Method, path and headers are whatever the carrier made of them. */
+export async function decryptEhbp(
+  unsealers: readonly Unsealer[],
+  outer: Outer,
+  body: Uint8Array,
+  outgoing: Outgoing,
+): Promise<Decrypted> {
+  const enc = encapsulatedKey(outer, [ENC_BYTES.x25519]);
+  const opened = await openOnce<OpenedEhbp>(unsealers, { enc, body }, openEhbp);
+  const nonce = randomBytes(NONCE_BYTES);
+  return { body: opened.plaintext, reply: new EhbpReply(outgoing, nonce, await opened.sealer(nonce)) };
+}
+
+function encapsulatedKey({ headers }: IncomingMessage, lengths: readonly number[]): Uint8Array {
   const text = headers[ENCAPSULATED_KEY_HEADER];
-  if (typeof text !== 'string' || !ENC.test(text)) {
-    throw new ServiceError('SEALED_MALFORMED', 'Ehbp-Encapsulated-Key is not 64 lower-case hex digits');
+  if (typeof text !== 'string' || !HEX.test(text) || !lengths.includes(text.length / 2)) {
+    const digits = lengths.map((length) => String(2 * length)).join(' or ');
+    throw new ServiceError(
+      'SEALED_MALFORMED',
+      `Ehbp-Encapsulated-Key is not ${digits} lower-case hex digits`,
+    );
   }
   return Buffer.from(text, 'hex');
 }
 
-async function openOnce(
+type Open<Opened> = (runtime: HpkeRuntime, sealed: EncryptedBody) => Promise<Opened>;
+
+/** What does not open is not remembered: a carrier that alters a request on its way cannot use its key up. */
+async function openOnce<Opened>(
   unsealers: readonly Unsealer[],
-  enc: Uint8Array,
-  body: Uint8Array,
-): Promise<OpenedRequest> {
-  for (const { key, guard } of unsealers) {
+  { enc, body }: Pick<EncryptedBody, 'enc' | 'body'>,
+  open: Open<Opened>,
+): Promise<Opened> {
+  const isHybrid = enc.length === ENC_BYTES.hybrid;
+  const runtime = isHybrid ? hybridNodeRuntime : nodeRuntime;
+  for (const { key, hybrid, guard } of unsealers) {
+    const privateKey = isHybrid ? hybrid : key;
+    if (!privateKey) continue;
     guard.requireNew(enc);
-    const opened = await open(key, enc, body);
+    const opened = await orUndefined(open(runtime, { privateKey, enc, body }));
     if (!opened) continue;
     guard.take(enc);
     return opened;
@@ -103,9 +134,9 @@ async function openOnce(
 }
 
 /** Undefined where the body does not open under this key. */
-async function open(key: CryptoKey, enc: Uint8Array, body: Uint8Array): Promise<OpenedRequest | undefined> {
+async function orUndefined<Opened>(opening: Promise<Opened>): Promise<Opened | undefined> {
   try {
-    return await openRequest(key, enc, body);
+    return await opening;
   } catch (error) {
     if (error instanceof Refusal) return undefined;
     throw error;
@@ -119,66 +150,5 @@ function parseInner(plaintext: Uint8Array): SealedRequest {
     if (error instanceof Refusal)
       throw new ServiceError('SEALED_MALFORMED', 'the sealed content is not a request');
     throw error;
-  }
-}
-
-/** Seals the answer frame by frame: status, type, receipt id and key travel inside. */
-class SealedReply implements Reply {
-  readonly #outgoing: Outgoing;
-  readonly #sealer: FrameSealer;
-  readonly #nonce: Uint8Array;
-  #sent: Promise<void> = Promise.resolve();
-  status: number | undefined;
-
-  constructor(outgoing: Outgoing, nonce: Uint8Array, sealer: FrameSealer) {
-    this.#outgoing = outgoing;
-    this.#nonce = nonce;
-    this.#sealer = sealer;
-  }
-
-  async send(head: AnswerHead, body: Uint8Array): Promise<void> {
-    this.begin(head);
-    this.#frame(body, true);
-    await this.#finish();
-  }
-
-  begin({ status, contentType, jsonLength, receipt, retryAfter }: AnswerHead): void {
-    this.status = status;
-    this.#outgoing.response.writeHead(200, {
-      'content-type': SEALED_CONTENT_TYPE,
-      'cache-control': 'no-store',
-      [RESPONSE_NONCE_HEADER]: Buffer.from(this.#nonce).toString('hex'),
-      ...(receipt && {
-        'vouchsafe-receipt-id': Buffer.from(receipt.id).toString('hex'),
-        'vouchsafe-evidence': Buffer.from(receipt.evidence).toString('hex'),
-      }),
-      ...(receipt?.covered !== undefined && { 'vouchsafe-fresh': receipt.covered ? '?1' : '?0' }),
-      ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
-    });
-    const inside = receipt && { id: receipt.id, k: receipt.k };
-    const type = framedType(contentType, jsonLength);
-    this.#frame(encodeSealedHead({ status, contentType: type, receipt: inside }), false);
-  }
-
-  write(event: Uint8Array): void {
-    this.#frame(event, false);
-  }
-
-  async end(): Promise<void> {
-    this.#frame(EMPTY, true);
-    await this.#finish();
-  }
-
-  /** Frames are sealed and sent in order. */
-  #frame(content: Uint8Array, final: boolean): void {
-    const sealed = this.#sealer.seal(content, final);
-    this.#sent = this.#sent.then(async () => {
-      this.#outgoing.write(await sealed);
-    });
-  }
-
-  async #finish(): Promise<void> {
-    await this.#sent;
-    await this.#outgoing.end();
   }
 }

@@ -3,6 +3,7 @@ import { Buffer } from 'node:buffer';
 import crypto, { KeyObject } from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import { DhkemX25519HkdfSha256 } from '@hpke/dhkem-x25519';
+import { XWing } from '@hpke/hybridkem-x-wing';
 
 const tell = (kind, bytes) => process.send({ key: kind, bytes: Buffer.from(bytes).toString('hex') });
 const tellKey = (key) => {
@@ -27,12 +28,17 @@ Object.getPrototypeOf(subtle).generateKey = async (...options) => {
   return made;
 };
 
-const { generateKeyPair } = DhkemX25519HkdfSha256.prototype;
-DhkemX25519HkdfSha256.prototype.generateKeyPair = async function make() {
-  const pair = await generateKeyPair.call(this);
-  tell('HPKE scalar', pair.privateKey.key);
-  return pair;
-};
+for (const [kind, Kem] of [
+  ['HPKE scalar', DhkemX25519HkdfSha256],
+  ['HPKE X-Wing seed', XWing],
+]) {
+  const { generateKeyPair: generate } = Kem.prototype;
+  Kem.prototype.generateKeyPair = async function make() {
+    const pair = await generate.call(this);
+    tell(kind, pair.privateKey.key);
+    return pair;
+  };
+}
 
 const [main, load, settings] = process.argv.slice(2);
 const { startService } = await import(main);

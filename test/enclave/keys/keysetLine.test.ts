@@ -1,7 +1,10 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import type { CipherSuite } from '@hpke/core';
 import { openRequest, sealRequest } from '../../../attestation/channel/hpke.ts';
+import { libraryRuntime } from '../../../attestation/channel/runtime.ts';
+import { hpkeSuite, hybridSuite } from '../../../attestation/channel/suites.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
-import { encodeKeyset, keysetDigest, parseKeyset } from '../../../attestation/keyset.ts';
+import { encodeKeyset, keysetDigest, parseKeyset, type HpkeKey } from '../../../attestation/keyset.ts';
 import type { Keyring } from '../../../enclave/keys/keyring.ts';
 import type { KeysetLine } from '../../../enclave/keys/keysetLine.ts';
 import { makeKeysetLine, NOW } from '../../support/world.ts';
@@ -15,14 +18,26 @@ async function follow(line: KeysetLine): Promise<Keyring> {
   return next;
 }
 
-/** The private key of HPKE as its library holds it. */
-function rawHpkeKey({ hpke }: Keyring): Uint8Array {
-  return (hpke.privateKey as CryptoKey & { readonly key: Uint8Array }).key;
+/** The private keys of HPKE as their library holds them: 32 bytes each. */
+function rawHpkeKeys({ hpke, hybrid }: Keyring): Uint8Array {
+  const raw = [hpke, hybrid].map(
+    ({ privateKey }) => (privateKey as CryptoKey & { readonly key: Uint8Array }).key,
+  );
+  return new Uint8Array(Buffer.concat(raw));
 }
 
-async function opens(key: CryptoKey, { keyset }: Keyring): Promise<boolean> {
-  const sealed = await sealRequest(keyset.hpke[0]!.publicKey, DATA);
-  return openRequest(key, sealed.enc, sealed.body).then(
+async function opens({ keyset, hpke, hybrid }: Keyring): Promise<boolean> {
+  const [classical, postQuantum] = await Promise.all([
+    isOpened(hpke.privateKey, keyset.hpke[0]!, hpkeSuite()),
+    isOpened(hybrid.privateKey, keyset.hpke[1]!, await hybridSuite()),
+  ]);
+  expect(classical).toBe(postQuantum);
+  return classical;
+}
+
+async function isOpened(key: CryptoKey, entry: HpkeKey, suite: CipherSuite): Promise<boolean> {
+  const sealed = await sealRequest(entry, DATA);
+  return openRequest(key, sealed.enc, sealed.body, libraryRuntime(suite)).then(
     () => true,
     () => false,
   );
@@ -52,7 +67,12 @@ describe('the next generation', () => {
     const { receipt, inclusion, hpke } = before.keyset;
     expect(after.keyset.receipt).not.toEqual(receipt);
     expect(after.keyset.inclusion).not.toEqual(inclusion);
-    expect(after.keyset.hpke).not.toEqual(hpke);
+    expect(hpke.map(({ kem, publicKey }) => [kem, publicKey.length])).toEqual([
+      [0x0020, 32],
+      [0x647a, 1216],
+    ]);
+    for (const [i, { publicKey }] of hpke.entries())
+      expect(after.keyset.hpke[i]!.publicKey).not.toEqual(publicKey);
     expect(parseKeyset(encodeKeyset(after.keyset)).generation).toBe(1);
   });
 
@@ -64,7 +84,7 @@ describe('the next generation', () => {
     expect(line.hpkeKeys).toEqual([first.hpke.privateKey]);
     const again = await line.next();
     expect(given.receipt.isDropped).toBe(true);
-    expect(rawHpkeKey(given)).toEqual(new Uint8Array(32));
+    expect(rawHpkeKeys(given)).toEqual(new Uint8Array(64));
     line.enter();
     expect(line.current).toBe(again);
     expect(again.keyset.generation).toBe(1);
@@ -90,17 +110,18 @@ describe('the former generation', () => {
     const before = line.current;
     const after = await follow(line);
     expect(line.hpkeKeys).toEqual([after.hpke.privateKey, before.hpke.privateKey]);
-    expect(await opens(before.hpke.privateKey, before)).toBe(true);
+    expect(line.hybridKeys).toEqual([after.hybrid.privateKey, before.hybrid.privateKey]);
+    expect(await opens(before)).toBe(true);
     expect(before.receipt.isDropped).toBe(true);
     expect(() => before.receipt.sign(DATA)).toThrow();
     expect(before.inclusion.sign(DATA)).toHaveLength(64);
     jest.advanceTimersByTime(OVERLAP_MS);
     expect(line.hpkeKeys).toEqual([after.hpke.privateKey]);
-    expect(rawHpkeKey(before)).toEqual(new Uint8Array(32));
-    expect(await opens(before.hpke.privateKey, before)).toBe(false);
+    expect(rawHpkeKeys(before)).toEqual(new Uint8Array(64));
+    expect(await opens(before)).toBe(false);
     expect(before.inclusion.isDropped).toBe(true);
     expect(line.current.log.sign(DATA)).toHaveLength(64);
-    expect(await opens(after.hpke.privateKey, after)).toBe(true);
+    expect(await opens(after)).toBe(true);
   });
 
   test('gives way to a second rotation within its overlap, whose own overlap is whole', async () => {
@@ -109,7 +130,7 @@ describe('the former generation', () => {
     jest.advanceTimersByTime(OVERLAP_MS - 1);
     const third = await follow(line);
     expect(line.hpkeKeys).toEqual([third.hpke.privateKey, second.hpke.privateKey]);
-    expect(rawHpkeKey(first)).toEqual(new Uint8Array(32));
+    expect(rawHpkeKeys(first)).toEqual(new Uint8Array(64));
     jest.advanceTimersByTime(OVERLAP_MS - 1);
     expect(line.hpkeKeys).toHaveLength(2);
     jest.advanceTimersByTime(1);
@@ -122,10 +143,10 @@ test('at the end nothing is left of any generation', async () => {
   const first = line.current;
   const rings = [first, await follow(line), await line.next()];
   line.close();
-  expect(line.hpkeKeys).toEqual([]);
+  expect([...line.hpkeKeys, ...line.hybridKeys]).toEqual([]);
   for (const ring of rings) {
     for (const key of [ring.receipt, ring.inclusion, ring.log]) expect(key.isDropped).toBe(true);
-    expect(rawHpkeKey(ring)).toEqual(new Uint8Array(32));
+    expect(rawHpkeKeys(ring)).toEqual(new Uint8Array(64));
   }
   await expect(line.next()).rejects.toThrow();
 });

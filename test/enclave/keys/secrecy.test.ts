@@ -124,7 +124,7 @@ if (!isBuilt) test.skip('private keys of a service: skipped: no dist', () => und
     const folder = await makeFolder();
     const service = await startExporting(folder);
     const { url, keys } = service;
-    // Receipt, inclusion, log and TLS key, each in two forms, and that of HPKE.
+    // Receipt, inclusion, log, ACI and TLS key, each in two forms, and the two of HPKE.
     expect(keys.map(({ kind }) => kind).sort()).toEqual([
       'EC P-256 PKCS#8',
       'EC P-256 PKCS#8',
@@ -132,15 +132,18 @@ if (!isBuilt) test.skip('private keys of a service: skipped: no dist', () => und
       'EC P-256 scalar',
       'EC P-256 scalar',
       'EC P-256 scalar',
+      'HPKE X-Wing seed',
       'HPKE scalar',
       'OKP Ed25519 PKCS#8',
+      'OKP Ed25519 PKCS#8',
+      'OKP Ed25519 scalar',
       'OKP Ed25519 scalar',
     ]);
     const embedding = { model: 'glove-sif-100d', input: 'a red car' };
     expect(await ask(`${url}/v1/embeddings`, 'POST', embedding)).toBe(200);
     expect(await ask(`${url}/v1/attestation?nonce=${'1'.repeat(64)}`, 'GET')).toBe(200);
     expect(await ask(`${url}/v1/keys/rotate`, 'POST')).toBe(200);
-    expect(keys.length).toBe(16);
+    expect(keys.length).toBe(22);
     expect(await ask(`${url}/v1/embeddings`, 'POST', embedding)).toBe(200);
     expect(await ask(`${url}/v1/embeddings`, 'POST', { model: 'none', input: 'x' })).toBe(404);
     await service.stop();

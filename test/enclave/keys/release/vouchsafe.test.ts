@@ -17,7 +17,7 @@ import { hpkeSuite, openRequest, sealRequest } from '../../../../attestation/cha
 import { nodeCrypto } from '../../../../attestation/crypto/node.ts';
 import { Refusal } from '../../../../attestation/errors.ts';
 import { documentDigest } from '../../../../attestation/evidence/document.ts';
-import { encodeKeyset, keysetDigest } from '../../../../attestation/keyset.ts';
+import { encodeKeyset, HPKE_SUITE, keysetDigest } from '../../../../attestation/keyset.ts';
 import { DEFAULT_POLICY, SIMULATED_POLICY } from '../../../../attestation/policy/defaults.ts';
 import type { Policy } from '../../../../attestation/policy/policy.ts';
 import { parseRecord } from '../../../../attestation/receipt/record.ts';
@@ -481,7 +481,7 @@ describe('the seal of a released key', () => {
     const sealed = await sealDataKey(publicKey, purpose, randomBytes(32), nodeCrypto);
     const framed = Buffer.concat([Buffer.from([0, 0, 0, sealed.ciphertext.length]), sealed.ciphertext]);
     await expect(openRequest(pair.privateKey, sealed.enc, framed)).rejects.toBeInstanceOf(Refusal);
-    const { enc, body } = await sealRequest(publicKey, randomBytes(32));
+    const { enc, body } = await sealRequest({ ...HPKE_SUITE, publicKey }, randomBytes(32));
     const asKey = { enc, ciphertext: body.subarray(4) };
     await expect(openDataKey(pair.privateKey, purpose, asKey, nodeCrypto)).rejects.toBeInstanceOf(Refusal);
   });
