@@ -12,6 +12,8 @@ export const CONFIG_ERRORS = {
     'TLS ends in one process alone. Set server.processes to 1, or tls.enabled to false and put a TLS proxy before it.',
   TLS_INCOMPLETE:
     'A PKCS#12 file needs tls.enabled, and a password file needs a PKCS#12 file. Set what is missing.',
+  ACI_UNSUPPORTED:
+    'ACI is answered by one process, beside our receipts. Set server.processes to 1 and receipts.enabled to true, or aci.enabled to false.',
   KEYS_MISSING:
     'Beyond this machine the API needs keys. Add one with `vouchsafe key new`, or set keys.required to "never" to serve everybody.',
 } as const;

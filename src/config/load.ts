@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { encodeDc, type Dc, type DcMap } from '../../attestation/cbor/deterministic.ts';
 import { JsonError, parseStrictJson, parseStrictJsonText } from '../../attestation/json/strict.ts';
+import { checkAci } from './aci.ts';
 import { ConfigError } from './errors.ts';
 import { checkHardware } from './hardware.ts';
 import { type Config, CONFIG_SCHEMA, exposedHost, keysRequired, type Setting, SETTINGS } from './schema.ts';
@@ -64,6 +65,7 @@ export function checkConfig(values: unknown): Config {
   const config = parsed.data;
   checkHardware(config);
   checkTls(config);
+  checkAci(config);
   if (keysRequired(config) && config.keys.apiKeys.length === 0) {
     const host = exposedHost(config) ?? config.server.host;
     throw new ConfigError('KEYS_MISSING', `keys are required on ${host}, and there is none`);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import { aciSection } from './aci.ts';
 import { archiveSection } from './archive.ts';
 import { keyReleaseSection } from './keyRelease.ts';
 import { collateralSection } from './collateral.ts';
@@ -226,6 +227,7 @@ export const SECTIONS = {
   selfCheck: selfCheckSection,
   collateral: collateralSection,
   scitt: scittSection,
+  aci: aciSection,
   witnesses: witnessesSection,
   timestamps: timestampsSection,
   log: z.strictObject({

@@ -1,23 +1,17 @@
-import { ACI_VERSION, aciDigest, type AciKeyset } from '../../../attestation/aci/keyset.ts';
+import { ACI_VERSION, aciDigest } from '../../../attestation/aci/keyset.ts';
 import { aciSigningInput, type AciEvent, type AciUnsigned } from '../../../attestation/aci/receipt.ts';
 import { aciReportData, aciStatement } from '../../../attestation/aci/statement.ts';
-import { toBase64, toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
+import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
 import type { CpuEvidence } from '../../../attestation/evidence/evidence.ts';
 import { canonicalJson } from '../../../attestation/json/canonical.ts';
+import { type AciEvidence, type AciProvenance, describeEvidence, describeReport } from './describe.ts';
 import { aciIdentity, type AciIdentity, type AciKeys } from './identity.ts';
 import { AciQuotes } from './quotes.ts';
 import { AciReceiptStore } from './receiptStore.ts';
 
 /** Our own event: the receipt of ours that is of the same answer. */
 const OUR_EVENT = 'vouchsafe.receipt';
-
-/** What the operator states of the source; nothing vouches for it. */
-export interface AciProvenance {
-  readonly repoUrl?: string | undefined;
-  readonly repoCommit?: string | undefined;
-  readonly imageDigest?: string | undefined;
-}
 
 /** Our own receipts, as this protocol refers to them. */
 export interface OurReceipts {
@@ -59,14 +53,6 @@ export interface AciExchange {
   readonly responseHash: Uint8Array;
 }
 
-/** Thrown where the platform has no report that ACI knows. */
-export class AciPlatformError extends Error {
-  constructor(platform: string) {
-    super(`evidence of ${platform} has no form in ACI`);
-    this.name = 'AciPlatformError';
-  }
-}
-
 /** Attested Confidential Inference (aci/1) beside our own protocol, with reports and receipts of its own. */
 export class Aci {
   readonly #parts: AciParts;
@@ -74,7 +60,7 @@ export class Aci {
   readonly #store: AciReceiptStore;
   #identity: { readonly of: AciKeys['signer']; readonly identity: AciIdentity } | undefined;
   /** The report without a nonce, which is good for as long as its keyset is in use. */
-  #unasked: { readonly digest: string; readonly evidence: Promise<object> } | undefined;
+  #unasked: { readonly digest: string; readonly evidence: Promise<AciEvidence> } | undefined;
 
   constructor(parts: AciParts) {
     this.#parts = parts;
@@ -98,25 +84,25 @@ export class Aci {
     const { keyset, digest } = this.identity;
     const reportData = aciReportData(aciStatement(digest, nonce), nodeCrypto);
     const collected = nonce === null ? this.#unaskedEvidence(digest, reportData) : this.#evidence(reportData);
-    return describeReport(keyset, digest, reportData, await collected, this.#parts.provenance);
+    return describeReport(
+      { keyset, digest, reportData, provenance: this.#parts.provenance },
+      await collected,
+    );
   }
 
-  #unaskedEvidence(digest: string, reportData: Uint8Array): Promise<object> {
-    if (this.#unasked?.digest !== digest) {
-      const evidence = this.#evidence(reportData);
-      this.#unasked = { digest, evidence };
-      evidence.catch(() => (this.#unasked = undefined));
-    }
-    return this.#unasked.evidence;
+  #unaskedEvidence(digest: string, reportData: Uint8Array): Promise<AciEvidence> {
+    if (this.#unasked?.digest === digest) return this.#unasked.evidence;
+    const kept = { digest, evidence: this.#evidence(reportData) };
+    this.#unasked = kept;
+    kept.evidence.catch(() => {
+      if (this.#unasked === kept) this.#unasked = undefined;
+    });
+    return kept.evidence;
   }
 
-  async #evidence(reportData: Uint8Array): Promise<object> {
-    return { ...describeEvidence(await this.#quotes.quote(reportData), reportData), ...this.#saidOfHardware() };
-  }
-
-  /** ACI has no word for hardware that is simulated: whoever reads the report is told all the same. */
-  #saidOfHardware(): object {
-    return { hardware: this.#parts.simulated ? 'SIMULATED' : 'hardware' };
+  async #evidence(reportData: Uint8Array): Promise<AciEvidence> {
+    const cpu = await this.#quotes.quote(reportData);
+    return describeEvidence(cpu, reportData, this.#parts.simulated);
   }
 
   /** Has a receipt made of an answer that goes out now. */
@@ -167,53 +153,4 @@ function bodyEvents({ request, forwarded, responseHash }: AciExchange): readonly
     ...(forwarded ? [{ type: 'request.forwarded', body_hash }] : []),
     { type: 'response.returned', body_hash: `sha256:${toHex(responseHash)}` },
   ];
-}
-
-interface DescribedEvidence {
-  readonly teeType: 'tdx' | 'sev_snp';
-  readonly evidence: object;
-}
-
-function describeReport(
-  keyset: AciKeyset,
-  digest: string,
-  reportData: Uint8Array,
-  described: object,
-  { repoUrl, repoCommit, imageDigest }: AciProvenance,
-): object {
-  const { teeType, evidence, ...more } = described as DescribedEvidence;
-  return {
-    api_version: ACI_VERSION,
-    workload_keyset_digest: digest,
-    attestation: {
-      tee_type: teeType,
-      workload_keyset: keyset,
-      report_data: toHex(reportData.subarray(0, 32)),
-      source_provenance: {
-        repo_url: repoUrl ?? null,
-        repo_commit: repoCommit ?? null,
-        image_digest: imageDigest ?? null,
-        image_provenance: null,
-      },
-      evidence: { ...evidence, ...more },
-    },
-    service_capabilities: { supported_e2ee_versions: [], serving: 'direct' },
-  };
-}
-
-function describeEvidence(cpu: CpuEvidence, reportData: Uint8Array): DescribedEvidence {
-  switch (cpu.platform) {
-    case 'tdx':
-      return {
-        teeType: 'tdx',
-        evidence: { quote: toHex(cpu.report), quote_report_data: toHex(reportData) },
-      };
-    case 'snp':
-      return {
-        teeType: 'sev_snp',
-        evidence: { report_b64: toBase64(cpu.report), certificates_b64: cpu.certificates.map(toBase64) },
-      };
-    default:
-      throw new AciPlatformError(cpu.platform);
-  }
 }
