@@ -1,5 +1,5 @@
 import { toHex } from './bytes/bytes.ts';
-import { parseBundle, type Bundle } from './bundle/bundle.ts';
+import { parseBundle, type Bundle, type Covering } from './bundle/bundle.ts';
 import { appraiseCoverage } from './bundle/coverage.ts';
 import { appraiseWitnessed, type OutsideView } from './bundle/upper.ts';
 import { skip, type Check } from './checks.ts';
@@ -27,6 +27,19 @@ export interface EvidenceResult {
   readonly verdict: Verdict;
   /** Use its keyset only when the verdict is accepted. */
   readonly appraisal: DocumentAppraisal;
+  /** The same for receipts that cite the document. */
+  readonly judged: JudgedDocument;
+}
+
+/** A document and when it was made: what is judged once for all receipts that cite it. */
+export interface JudgedDocument {
+  readonly appraisal: DocumentAppraisal;
+  /** Of its time anchor; none where the document was refused. */
+  readonly made: readonly Check[];
+  readonly lower: LowerTime['lower'];
+  /** The policy that it was judged under, and its digest in lower-case hex. */
+  readonly policy: AppraisalContext['policy'];
+  readonly policyDigest: string;
 }
 
 /**
@@ -44,20 +57,25 @@ export async function appraiseEvidence(
   const live: Check[] = appraisal.document
     ? [checkNonceProof(appraisal.document, nonce, context), checkKeysetTime(appraisal.document, context)]
     : [];
-  const made = await lowerOf(appraisal, 'document', context);
-  const checks = [...appraisal.checks, ...live, ...made.checks, relayLimit()];
-  return { verdict: conclude(checks, appraisal.simulated, context, { lower: made.lower }), appraisal };
+  const judged = await timed(appraisal, 'document', context);
+  const { made, lower } = judged;
+  const checks = [...appraisal.checks, ...live, ...made, relayLimit()];
+  const { simulated } = appraisal;
+  const verdict = conclude(checks, simulated, context, { lower }, judged.policyDigest);
+  return { verdict, appraisal, judged };
 }
 
-/** When the document was made at the earliest; nothing where it was refused. */
-async function lowerOf(
-  { document }: DocumentAppraisal,
+/** With the time at which the document was made at the earliest. */
+async function timed(
+  appraisal: DocumentAppraisal,
   subject: string,
   context: AppraisalContext,
-): Promise<{ readonly checks: readonly Check[]; readonly lower: LowerTime['lower'] }> {
-  if (!document) return { checks: [], lower: undefined };
-  const { check, lower } = await appraiseTimeAnchor(document, subject, context);
-  return { checks: [check], lower };
+): Promise<JudgedDocument> {
+  const { policy } = context;
+  const under = { policy, policyDigest: digestOf(context) };
+  if (!appraisal.document) return { appraisal, made: [], lower: undefined, ...under };
+  const { check, lower } = await appraiseTimeAnchor(appraisal.document, subject, context);
+  return { appraisal, made: [check], lower, ...under };
 }
 
 export interface ReceiptResult {
@@ -66,6 +84,8 @@ export interface ReceiptResult {
   readonly receipt: ParsedReceipt | undefined;
   /** What outsiders say of its time: what became known to be bad later is compared with `upper`. */
   readonly times: JudgedTimes;
+  /** The document that it cites; absent where the bundle could not be read. */
+  readonly cited?: JudgedDocument;
 }
 
 /** Times that somebody vouches for whom the caller trusts; undefined where nobody does. */
@@ -87,6 +107,19 @@ export async function appraiseReceipt(
 }
 
 /**
+ * Judges a receipt with a document that was judged before: its checks are part of the verdict as they were then. The
+ * caller sees to it that this is not too long ago, and judges a document again that the receipt does not cite.
+ */
+export async function appraiseReceiptUnder(
+  judged: JudgedDocument,
+  receipt: Uint8Array,
+  exchange: Exchange,
+  context: AppraisalContext,
+): Promise<ReceiptResult> {
+  return appraiseParts([], { receipt, cited: judged, covering: undefined }, exchange, context);
+}
+
+/**
  * Judges a bundle offline. Its collateral is used, for vendors sign it; its own policy and verdict are not.
  * The caller's collateral goes before the bundle's.
  */
@@ -101,9 +134,39 @@ export async function appraiseBundle(
   return appraiseParts(checks, bundle, exchange, { ...context, collateral });
 }
 
+interface ReceiptParts extends Pick<Bundle, 'receipt' | 'covering' | 'witnessed'> {
+  readonly cited: Uint8Array | JudgedDocument;
+}
+
+async function judgeCited(
+  encoded: Uint8Array,
+  context: AppraisalContext,
+  library: ReferenceLibrary,
+): Promise<JudgedDocument> {
+  return timed(await appraiseDocument(encoded, 'cited ', context, library), 'cited document', context);
+}
+
+interface JudgedCovering {
+  readonly parts: Covering;
+  readonly appraisal: DocumentAppraisal;
+  readonly checks: readonly Check[];
+}
+
+async function judgeCovering(
+  parts: Covering | undefined,
+  context: AppraisalContext,
+  library: ReferenceLibrary,
+): Promise<JudgedCovering | undefined> {
+  if (!parts) return undefined;
+  const appraisal = await appraiseDocument(parts.document, 'covering ', context, library);
+  // Of the later evidence nothing but a contradiction counts: what existed before `upper` cannot hold what came after.
+  const { made } = await timed(appraisal, 'covering document', context);
+  return { parts, appraisal, checks: [...appraisal.checks, ...made] };
+}
+
 async function appraiseParts(
   leading: readonly Check[],
-  bundle: Pick<Bundle, 'receipt' | 'cited' | 'covering' | 'witnessed'>,
+  bundle: ReceiptParts,
   exchange: Exchange,
   given: AppraisalContext,
 ): Promise<ReceiptResult> {
@@ -112,9 +175,10 @@ async function appraiseParts(
   // Valid then: all windows are judged for the time at which the evidence is known to have existed.
   const context = { ...caller, now: Math.min(caller.now, outside.upper?.time ?? caller.now) };
   const library = referenceLibrary(context);
-  const cited = await appraiseDocument(bundle.cited, 'cited ', context, library);
-  const made = await lowerOf(cited, 'cited document', context);
-  const times = { upper: outside.upper, lower: made.lower };
+  const judged =
+    bundle.cited instanceof Uint8Array ? await judgeCited(bundle.cited, context, library) : bundle.cited;
+  const cited = judged.appraisal;
+  const times = { upper: outside.upper, lower: judged.lower };
   const { checks, receipt } = await appraiseReceiptClaims(
     bundle.receipt,
     cited.document,
@@ -123,20 +187,13 @@ async function appraiseParts(
     context,
     { upper: times.upper?.time, lower: times.lower?.time },
   );
-  const parts = bundle.covering;
-  const covering = parts && {
-    parts,
-    appraisal: await appraiseDocument(parts.document, 'covering ', context, library),
-  };
-  // Of the later evidence nothing but a contradiction counts: what existed before `upper` cannot hold what came after.
-  const remade = covering && (await lowerOf(covering.appraisal, 'covering document', context));
+  const covering = await judgeCovering(bundle.covering, context, library);
   const coverage = await appraiseCoverage(receipt, cited, covering, context);
   const all = [
     ...leading,
     ...cited.checks,
-    ...made.checks,
-    ...(covering?.appraisal.checks ?? []),
-    ...(remade?.checks ?? []),
+    ...judged.made,
+    ...(covering?.checks ?? []),
     ...checks,
     ...coverage,
     ...outside.checks,
@@ -144,7 +201,9 @@ async function appraiseParts(
     relayLimit(),
   ];
   const simulated = [...new Set([...cited.simulated, ...(covering?.appraisal.simulated ?? [])])];
-  return { verdict: conclude(all, simulated, context, times), receipt, times };
+  const digest = judged.policy === context.policy ? judged.policyDigest : digestOf(context);
+  const verdict = conclude(all, simulated, context, times, digest);
+  return { verdict, receipt, times, cited: judged };
 }
 
 function historyLimits({ witnessedSize }: OutsideView): readonly Check[] {
@@ -171,17 +230,22 @@ export function conclude(
   simulated: readonly SimulatedComponent[],
   context: AppraisalContext,
   { upper, lower }: JudgedTimes = {},
+  digest = digestOf(context),
 ): Verdict {
   return {
     version: 'vouchsafe/verdict/1',
     decision: decide(checks),
     tier: tierOf(checks, simulated),
     simulated,
-    policyDigest: toHex(policyDigest(context.policy, context.crypto)),
+    policyDigest: digest,
     // Throws where `now` is no time: by NaN nothing would be out of date.
     judgedAt: new Date(context.now).toISOString(),
     ...(upper && { upper: isoTime(upper.time) }),
     ...(lower && { lower: isoTime(lower.time) }),
     checks,
   };
+}
+
+function digestOf({ policy, crypto }: AppraisalContext): string {
+  return toHex(policyDigest(policy, crypto));
 }

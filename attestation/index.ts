@@ -27,7 +27,14 @@ export { createChainCache, type ChainCache } from './x509/chainCache.ts';
 export { parsePolicy, policySchema, type Policy } from './policy/policy.ts';
 export { DEFAULT_POLICY, SIMULATED_POLICY } from './policy/defaults.ts';
 export type { Decision, SimulatedComponent, Tier, Verdict } from './verdict/verdict.ts';
-export { toEar, type EarClaims } from './verdict/ear.ts';
+export { encodeEar, toEar, type EarClaims, type EarInputs } from './verdict/ear.ts';
+export {
+  toVerificationDocument,
+  VERIFICATION_FORMAT,
+  type VerificationDocument,
+  type VerificationStep,
+} from './verification/document.ts';
+export type { JudgedInput } from './verification/parts.ts';
 export type { CryptoProvider } from './crypto/provider.ts';
 export { portableCrypto } from './crypto/portable.ts';
 export { provesEquivocation, provesFork, provesSplitView } from './receipt/misbehaviour.ts';

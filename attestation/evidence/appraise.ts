@@ -115,7 +115,8 @@ function checkTimeAnchor({ timeAnchor, statement }: EvidenceDocument, crypto: Cr
   throw new Refusal('BINDING_MISMATCH', reason, 'document.format');
 }
 
-interface UsedAnchors {
+/** What the chains of one appraisal led to. */
+export interface UsedAnchors {
   readonly cpu: readonly Anchor[];
   readonly devices: readonly Anchor[];
   /** False where a component did not verify, so that its anchor is not known. */
@@ -123,7 +124,7 @@ interface UsedAnchors {
 }
 
 /** Whether exactly the components that the policy names are simulated. The anchor decides, no field does. */
-function judgeSimulation(
+export function judgeSimulation(
   { cpu, devices, complete }: UsedAnchors,
   subject: string,
   { policy }: AppraisalContext,

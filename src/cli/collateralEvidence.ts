@@ -24,8 +24,8 @@ import type { IntelTee, PckCa } from '../collateral/need.ts';
 import { readCertificates } from './collateralCertificates.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { parseEitherKind, readDeviceFile } from './inspectDeviceFile.ts';
-import { recognise, type ShownKind } from './materialRecognition.ts';
+import { parseEitherKind, readDeviceFile } from '../../attestation/recognition/deviceFile.ts';
+import { recognise, type ShownKind } from '../../attestation/recognition/recognise.ts';
 
 /** What the evidence does not say, or where there is none. */
 export interface EvidenceFlags {

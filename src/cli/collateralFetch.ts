@@ -5,7 +5,7 @@ import { Option, type Command } from 'commander';
 import { SNP_PRODUCTS } from '../../attestation/evidence/snp/product.ts';
 import { assembleCollateral } from '../collateral/assemble.ts';
 import { defaultCacheFolder } from '../collateral/cacheFolder.ts';
-import { encodeCollateralFile, parseCollateralFile } from '../collateral/file.ts';
+import { encodeCollateralFile, parseCollateralFile } from '../../attestation/bundle/collateralFile.ts';
 import {
   gatherCollateral,
   MAX_NEEDS,

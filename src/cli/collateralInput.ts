@@ -1,14 +1,14 @@
 import { parseBundle } from '../../attestation/bundle/bundle.ts';
 import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
 import { parseAttestation } from '../client/attestation.ts';
-import { parseCollateralFile } from '../collateral/file.ts';
+import { parseCollateralFile } from '../../attestation/bundle/collateralFile.ts';
 import { looksLikeOcspResponse } from '../collateral/ocsp.ts';
-import { crlToDer } from '../collateral/revocationList.ts';
-import { certificatesIn } from './collateralCertificates.ts';
-import { withIssuerChains } from './collateralIssuers.ts';
+import { crlToDer } from '../../attestation/x509/crlText.ts';
+import { certificatesIn } from '../../attestation/recognition/certificates.ts';
+import { withIssuerChains } from '../../attestation/evidence/dcap/issuerChains.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { recognise, type ShownKind } from './materialRecognition.ts';
+import { recognise, type ShownKind } from '../../attestation/recognition/recognise.ts';
 
 /** Vendor statements of files of any kind that hold such. */
 export async function readCollateral(paths: readonly string[]): Promise<Collateral> {

@@ -6,7 +6,7 @@ import { parseDisclosure } from '../../attestation/receipt/disclosure.ts';
 import { parseAnchor } from '../../attestation/log/anchor.ts';
 import { parseAttestation } from '../client/attestation.ts';
 import { describeCollateral } from '../collateral/describe.ts';
-import { parseCollateralFile } from '../collateral/file.ts';
+import { parseCollateralFile } from '../../attestation/bundle/collateralFile.ts';
 import { readCertificates } from './collateralCertificates.ts';
 import { statementSection } from './collateralText.ts';
 import { newCommand, repeated } from './command.ts';
@@ -23,8 +23,8 @@ import { bundleSections, receiptSections, recordSection } from './inspectReceipt
 import { shortened, type Section } from './inspectSection.ts';
 import { anchorSections, timestampSections } from './inspectTimestamp.ts';
 import { unknownText } from './inspectUnknown.ts';
-import type { EvidenceKind } from './materialEvidence.ts';
-import { recognise, type Recognised, type ShownKind } from './materialRecognition.ts';
+import type { EvidenceKind } from '../../attestation/recognition/evidenceKinds.ts';
+import { recognise, type Recognised, type ShownKind } from '../../attestation/recognition/recognise.ts';
 import { printSection } from './sectionText.ts';
 import { printable, stdout, wrap, type Terminal } from './terminal.ts';
 

@@ -9,7 +9,7 @@ import { DerReader, readElement, TAG } from '../../attestation/x509/der.ts';
 import { readAlgorithm, schemeOf } from '../../attestation/x509/signature.ts';
 import { extensionRows } from './inspectExtensions.ts';
 import { readable, timeText, type Section } from './inspectSection.ts';
-import { derShape } from './materialDer.ts';
+import { derShape } from '../../attestation/recognition/derShape.ts';
 import type { Row } from './receiptText.ts';
 
 /** Of one file: more are no chain. */

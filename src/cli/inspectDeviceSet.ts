@@ -4,10 +4,15 @@ import { parseDeviceReport, type DeviceReport } from '../../attestation/evidence
 import { certificateSections } from './inspectCertificate.ts';
 import { deviceSections, type DeviceOptions } from './inspectDevice.ts';
 import { chainSections, type ShownCertificates } from './inspectDeviceChain.ts';
-import { parseEitherKind, pemCertificates, readDeviceFile, type ReadDevice } from './inspectDeviceFile.ts';
+import {
+  parseEitherKind,
+  pemCertificates,
+  readDeviceFile,
+  type ReadDevice,
+} from '../../attestation/recognition/deviceFile.ts';
 import { comparedIndices, comparisonSections, type NamedManifest } from './inspectDeviceRims.ts';
 import { readable, readableRows, type Section } from './inspectSection.ts';
-import { splitReportAndChain } from './materialDevice.ts';
+import { splitReportAndChain } from '../../attestation/recognition/reportWithChain.ts';
 import type { Row } from './receiptText.ts';
 
 /** What the caller named beside the file. */

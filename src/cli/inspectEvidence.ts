@@ -11,6 +11,9 @@ import { secondsText, type Row } from './receiptText.ts';
 
 export type { Section };
 
+/** Longer keys are named by their digest, bytes. */
+const MAX_SHOWN_KEY = 64;
+
 /** A document with everything in it; a report that cannot be read says why. */
 export function documentSections(
   document: EvidenceDocument,
@@ -74,7 +77,11 @@ function keysetRows(keyset: Keyset): readonly Row[] {
     ['inclusion key', keyText(keyset.inclusion)],
     ...keyset.hpke.map(({ kem, kdf, aead, publicKey }): Row => {
       const suite = [kem, kdf, aead].map((id) => `0x${id.toString(16).padStart(4, '0')}`).join(' ');
-      return ['HPKE key', `${toHex(publicKey)} (suite ${suite})`];
+      const long = publicKey.length > MAX_SHOWN_KEY;
+      const shown = long
+        ? `${publicKey.length} bytes, SHA-256 ${toHex(nodeCrypto.hash('sha256', publicKey))}`
+        : toHex(publicKey);
+      return ['HPKE key', `${shown} (suite ${suite})`];
     }),
     ['TLS key', keyset.tlsSpki ? toHex(keyset.tlsSpki) : 'none: TLS does not end in the VM'],
   ];

@@ -13,7 +13,7 @@ import { extendedReportSections, reportResponseSections, snpSections, thimSectio
 import { answerSections, jwtSections } from './inspectToken.ts';
 import { keySetSections } from './inspectTokenKeys.ts';
 import { tpmPublicSections, tpmQuoteSections, tpmSignatureSections } from './inspectTpm.ts';
-import type { EvidenceKind } from './materialEvidence.ts';
+import type { EvidenceKind } from '../../attestation/recognition/evidenceKinds.ts';
 
 /** What shows each kind of file of vendors and of firmware; throws a coded refusal for one that cannot be read. */
 export const EVIDENCE_SECTIONS: Readonly<

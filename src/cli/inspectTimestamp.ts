@@ -8,7 +8,7 @@ import { nameText } from '../../attestation/x509/name.ts';
 import { certificateSections, signatureText } from './inspectCertificate.ts';
 import { readable, readableRows, timeText, yes, type Section } from './inspectSection.ts';
 import { checkpointSection } from './inspectCheckpoint.ts';
-import { isTimestampResponse } from './materialDer.ts';
+import { isTimestampResponse } from '../../attestation/recognition/derShape.ts';
 import type { Row } from './receiptText.ts';
 
 /** A token, alone or in the answer that brought it. */

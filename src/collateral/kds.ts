@@ -6,7 +6,7 @@ import { parseCrl } from '../../attestation/x509/crl.ts';
 import { CollateralError } from './errors.ts';
 import { reading, type CollateralItem, type CollateralRequest, type Received } from './item.ts';
 import type { AmdNeed } from './need.ts';
-import { crlToDer } from './revocationList.ts';
+import { crlToDer } from '../../attestation/x509/crlText.ts';
 
 /** AMD's key distribution service (AMD 57230, chapter 4). */
 export const AMD_KDS = 'https://kdsintf.amd.com';

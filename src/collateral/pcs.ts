@@ -5,7 +5,7 @@ import { isIssuedBy, parseCrl } from '../../attestation/x509/crl.ts';
 import { CollateralError } from './errors.ts';
 import { reading, type CollateralItem, type CollateralRequest, type Received } from './item.ts';
 import type { IntelNeed, IntelTee } from './need.ts';
-import { crlToDer } from './revocationList.ts';
+import { crlToDer } from '../../attestation/x509/crlText.ts';
 
 /** Intel's provisioning certification service, version 4, and where its root's CRL lies. */
 export const INTEL_PCS = 'https://api.trustedservices.intel.com';

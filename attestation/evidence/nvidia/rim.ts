@@ -2,6 +2,7 @@ import type { Anchor } from '../../anchors.ts';
 import type { Certificate } from '../../x509/certificate.ts';
 import { verifyPinnedChain } from './certificates.ts';
 import type { DeviceReport } from './parse.ts';
+import type { SignedManifest } from './signedManifest.ts';
 import type { Manifest } from './swid.ts';
 import type { VerifyOptions } from './verify.ts';
 
@@ -24,8 +25,8 @@ export interface VerifiedRim extends Manifest {
  */
 export async function verifyRim(xml: Uint8Array, options: VerifyOptions): Promise<VerifiedRim> {
   // The XML parser is a sixth of the verifier's code: a page that splits its code loads it with the first manifest.
-  const { SignedManifest } = await import('./signedManifest.ts');
-  const signed = new SignedManifest(xml);
+  const reader = await loadManifestReader();
+  const signed = new reader.SignedManifest(xml);
   const { leaf, certificates, anchor } = await verifyPinnedChain(
     signed.certificates,
     'nvidia-rim',
@@ -58,4 +59,9 @@ export function vbiosRimId(report: DeviceReport): string {
 
 function withoutDots(version: string): string {
   return version.replaceAll('.', '');
+}
+
+/** The reader of signed XML, which is large: whoever is about to judge devices may have it loaded before. */
+export function loadManifestReader(): Promise<{ readonly SignedManifest: typeof SignedManifest }> {
+  return import('./signedManifest.ts');
 }

@@ -67,7 +67,7 @@ describe('an answer', () => {
             await sameOrRefused(altered);
           },
         ),
-        propertyRuns(400),
+        propertyRuns(200),
       );
     },
     PROPERTY_TIMEOUT,
@@ -86,7 +86,7 @@ describe('an answer', () => {
           const parts = [GENUINE.subarray(0, start), ...inner, GENUINE.subarray(start + length)];
           await sameOrRefused(new Uint8Array(Buffer.concat(parts)));
         }),
-        propertyRuns(300),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,
@@ -114,7 +114,7 @@ describe('an answer', () => {
           const edited = [genuine[0], encodePart({ ...claims, [name]: value }), genuine[2]].join('.');
           expect((await judge(write(edited))).decision).toBe('refused');
         }),
-        propertyRuns(300),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,
@@ -136,7 +136,7 @@ describe('an answer', () => {
             expect(verdict.decision).toBe('refused');
           }
         }),
-        propertyRuns(300),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,
@@ -158,7 +158,7 @@ describe('an answer', () => {
           await refusalOfAsync(() => verifyNrasAnswer(input, OPTIONS));
           await sameOrRefused(input);
         }),
-        propertyRuns(400),
+        propertyRuns(200),
       );
     },
     PROPERTY_TIMEOUT,
@@ -191,7 +191,7 @@ describe('a key set', () => {
           const { decision } = await judge(GENUINE, jwks);
           expect(['accepted', 'refused']).toContain(decision);
         }),
-        propertyRuns(300),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,

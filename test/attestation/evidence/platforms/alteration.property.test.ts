@@ -60,7 +60,7 @@ describe.each<Platform>(PLATFORMS)('%s', (platform) => {
           expect(verdict.decision).toBe('refused');
         }
       });
-      await fc.assert(property, propertyRuns(60));
+      await fc.assert(property, propertyRuns(30));
     },
     PROPERTY_TIMEOUT,
   );

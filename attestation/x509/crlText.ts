@@ -1,6 +1,6 @@
-import { fromBase64, fromHex, fromUtf8 } from '../../attestation/bytes/bytes.ts';
-import { Refusal } from '../../attestation/errors.ts';
-import { TAG } from '../../attestation/x509/der.ts';
+import { fromBase64, fromHex, fromUtf8 } from '../bytes/bytes.ts';
+import { Refusal } from '../errors.ts';
+import { TAG } from './der.ts';
 
 /** DER is asked for; older caching services send hex of it, and file servers may keep PEM (RFC 7468 section 6). */
 export function crlToDer(body: Uint8Array): Uint8Array {

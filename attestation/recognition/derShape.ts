@@ -1,4 +1,6 @@
-import { TAG } from '../../attestation/x509/der.ts';
+import { fromHex } from '../bytes/bytes.ts';
+import { includesBytes, startsWithBytes } from '../bytes/search.ts';
+import { TAG } from '../x509/der.ts';
 
 export type DerShape = 'certificate' | 'crl' | 'public-key';
 
@@ -32,15 +34,15 @@ export function isOcspShape(bytes: Uint8Array): boolean {
 }
 
 /** OBJECT IDENTIFIERs of SignedData and of TSTInfo, encoded. */
-const SIGNED_DATA = Buffer.from('06092a864886f70d010702', 'hex');
-const TST_INFO = Buffer.from('060b2a864886f70d0109100104', 'hex');
+const SIGNED_DATA = fromHex('06092a864886f70d010702');
+const TST_INFO = fromHex('060b2a864886f70d0109100104');
 
 /** A TimeStampToken is SignedData over a TSTInfo; a response has a status before it. */
 export function isTimestampShape(bytes: Uint8Array): boolean {
   const start = contentStart(bytes, 0, TAG.sequence);
   if (start === undefined) return false;
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return buffer.includes(TST_INFO) && (startsWith(buffer, start, SIGNED_DATA) || isTimestampResponse(bytes));
+  const isBare = startsWithBytes(bytes.subarray(start), SIGNED_DATA);
+  return includesBytes(bytes, TST_INFO) && (isBare || isTimestampResponse(bytes));
 }
 
 /** A TimeStampResp begins with a PKIStatusInfo, which begins with an INTEGER. */
@@ -48,10 +50,6 @@ export function isTimestampResponse(bytes: Uint8Array): boolean {
   const start = contentStart(bytes, 0, TAG.sequence);
   const status = start === undefined ? undefined : contentStart(bytes, start, TAG.sequence);
   return status !== undefined && bytes[status] === TAG.integer;
-}
-
-function startsWith(bytes: Buffer, offset: number, prefix: Buffer): boolean {
-  return bytes.subarray(offset, offset + prefix.length).equals(prefix);
 }
 
 /** Where the content of the element at an offset begins; undefined for another tag. */

@@ -1,3 +1,7 @@
+import { fromBase64, fromHex } from '../bytes/bytes.ts';
+import { latin1 } from '../bytes/search.ts';
+import { Refusal } from '../errors.ts';
+
 /** The text in which bytes were written. */
 export type TextEncoding = 'hex' | 'base64' | 'base64 of hex';
 
@@ -24,11 +28,22 @@ export function decodeText(bytes: Uint8Array): Decoded | undefined {
 
 function decodeOnce(bytes: Uint8Array): Decoded | undefined {
   if (bytes.length < MIN_TEXT_BYTES || bytes.length > MAX_TEXT_BYTES) return undefined;
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
-  const compact = text.replaceAll(/\s/g, '');
+  const compact = latin1(bytes).replaceAll(/\s/g, '');
   if (compact.length % 2 === 0 && !/[^0-9a-fA-F]/.test(compact)) {
-    return { bytes: Buffer.from(compact, 'hex'), encoding: 'hex' };
+    return { bytes: fromHex(compact.toLowerCase()), encoding: 'hex' };
   }
   if (/[^A-Za-z0-9+/_=-]/.test(compact) || /=[^=]/.test(compact)) return undefined;
-  return { bytes: Buffer.from(compact, 'base64'), encoding: 'base64' };
+  return base64Of(compact);
+}
+
+/** Padding may be left out; bits that stand for nothing are no base64 of anything. */
+function base64Of(text: string): Decoded | undefined {
+  const digits = text.replace(/=+$/, '').replaceAll('-', '+').replaceAll('_', '/');
+  try {
+    const bytes = fromBase64(digits.padEnd(Math.ceil(digits.length / 4) * 4, '='));
+    return { bytes, encoding: 'base64' };
+  } catch (error) {
+    if (error instanceof Refusal) return undefined;
+    throw error;
+  }
 }

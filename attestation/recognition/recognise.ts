@@ -1,6 +1,6 @@
-import { evidenceKindOf, EVIDENCE_NAMES, type EvidenceKind } from './materialEvidence.ts';
-import { KIND_NAMES, kindOf, type MaterialKind } from './material.ts';
-import { decodeText, type Decoded, type TextEncoding } from './materialText.ts';
+import { evidenceKindOf, EVIDENCE_NAMES, type EvidenceKind } from './evidenceKinds.ts';
+import { KIND_NAMES, kindOf, type MaterialKind } from './ownKinds.ts';
+import { decodeText, type Decoded, type TextEncoding } from './textEncoding.ts';
 
 /** Every kind of file that can be shown. */
 export type ShownKind = MaterialKind | EvidenceKind;

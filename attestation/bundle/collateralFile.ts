@@ -1,8 +1,8 @@
-import { encodeCollateral, parseCollateral } from '../../attestation/bundle/collateral.ts';
-import { equalBytes, utf8 } from '../../attestation/bytes/bytes.ts';
-import { decodeDc, encodeDc, type Dc } from '../../attestation/cbor/deterministic.ts';
-import { asClosedMap, asLabel } from '../../attestation/cbor/shape.ts';
-import type { Collateral } from '../../attestation/collateral.ts';
+import { encodeCollateral, parseCollateral } from './collateral.ts';
+import { equalBytes, utf8 } from '../bytes/bytes.ts';
+import { decodeDc, encodeDc, type Dc } from '../cbor/deterministic.ts';
+import { asClosedMap, asLabel } from '../cbor/shape.ts';
+import type { Collateral } from '../collateral.ts';
 
 const LABEL = 'vouchsafe/collateral/1';
 const MAX_BYTES = 32 * 1024 * 1024;

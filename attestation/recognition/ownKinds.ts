@@ -1,8 +1,9 @@
-import { OPERATOR_STATEMENT_TYPE } from '../../attestation/operator/statement.ts';
-import { RECORD_TYPE } from '../../attestation/receipt/receipt.ts';
-import { REPORT_BYTES } from '../../attestation/evidence/snp/parse.ts';
-import { looksLikeCollateralFile } from '../collateral/file.ts';
-import { isTimestampShape } from './materialDer.ts';
+import { OPERATOR_STATEMENT_TYPE } from '../operator/statement.ts';
+import { RECORD_TYPE } from '../receipt/receipt.ts';
+import { REPORT_BYTES } from '../evidence/snp/parse.ts';
+import { looksLikeCollateralFile } from '../bundle/collateralFile.ts';
+import { includesBytes, indexOfBytes, latin1, u32leAt } from '../bytes/search.ts';
+import { isTimestampShape } from './derShape.ts';
 
 /** Kinds of files that the commands know, by their first look; none is trusted or even parsed yet. */
 export type MaterialKind =
@@ -51,33 +52,36 @@ const SPDM_REQUEST = [0x11, 0xe0, 0x01, 0xff];
 
 const COSE_SIGN1_TAG = 0xd2;
 const isCborMap = ([first = 0]: Uint8Array): boolean => first >= 0xa0 && first <= 0xbf;
-const isJsonObject = (bytes: Buffer): boolean => /^\s*\{/.test(bytes.toString('latin1', 0, 64));
+const isJsonObject = (bytes: Uint8Array): boolean => /^\s*\{/.test(latin1(bytes, 0, 64));
 
 /** In the order in which they are tried. A damaged bundle still looks like one: it is refused, not just unreadable. */
-const LOOKS: readonly (readonly [MaterialKind, (bytes: Buffer) => boolean])[] = [
+const LOOKS: readonly (readonly [MaterialKind, (bytes: Uint8Array) => boolean])[] = [
   ['timestamp', isTimestampShape],
   // An array of three that begins with a text: the label.
-  ['anchor', (bytes) => bytes[0] === 0x83 && bytes.subarray(2).indexOf(ANCHOR_LABEL) === 0],
-  ['snp-report', (bytes) => bytes.length === REPORT_BYTES && bytes.readUInt32LE(0) < 0x100],
+  ['anchor', (bytes) => bytes[0] === 0x83 && indexOfBytes(bytes.subarray(0, 64), ANCHOR_LABEL) === 2],
+  ['snp-report', (bytes) => bytes.length === REPORT_BYTES && u32leAt(bytes, 0) < 0x100],
   ['device-report', (bytes) => SPDM_REQUEST.every((byte, i) => bytes[i] === byte)],
-  ['operator-statement', (bytes) => bytes[0] === COSE_SIGN1_TAG && bytes.includes(OPERATOR_STATEMENT_TYPE)],
-  ['record', (bytes) => bytes[0] === COSE_SIGN1_TAG && bytes.includes(RECORD_TYPE)],
+  [
+    'operator-statement',
+    (bytes) => bytes[0] === COSE_SIGN1_TAG && includesBytes(bytes, OPERATOR_STATEMENT_TYPE),
+  ],
+  ['record', (bytes) => bytes[0] === COSE_SIGN1_TAG && includesBytes(bytes, RECORD_TYPE)],
   ['receipt', (bytes) => bytes[0] === COSE_SIGN1_TAG],
   ['collateral', looksLikeCollateralFile],
   // It holds a bundle, so that it comes before one.
-  ['disclosure', (bytes) => isCborMap(bytes) && bytes.includes(DISCLOSURE_FORMAT)],
+  ['disclosure', (bytes) => isCborMap(bytes) && includesBytes(bytes, DISCLOSURE_FORMAT)],
   [
     'document',
-    (bytes) => isCborMap(bytes) && bytes.includes(DOCUMENT_LABEL) && !bytes.includes(BUNDLE_LABEL),
+    (bytes) =>
+      isCborMap(bytes) && includesBytes(bytes, DOCUMENT_LABEL) && !includesBytes(bytes, BUNDLE_LABEL),
   ],
   ['bundle', isCborMap],
-  ['policy', (bytes) => isJsonObject(bytes) && bytes.includes('"vouchsafe/policy/')],
+  ['policy', (bytes) => isJsonObject(bytes) && includesBytes(bytes, '"vouchsafe/policy/')],
   ['attestation', isJsonObject],
-  ['checkpoint', (bytes) => bytes.includes('\n\n\u2014 ')],
+  ['checkpoint', (bytes) => includesBytes(bytes, '\n\n\u2014 ')],
 ];
 
 /** What a file looks like. */
 export function kindOf(bytes: Uint8Array): MaterialKind {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return LOOKS.find(([, looksSo]) => looksSo(buffer))?.[0] ?? 'unknown';
+  return LOOKS.find(([, looksSo]) => looksSo(bytes))?.[0] ?? 'unknown';
 }
