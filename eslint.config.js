@@ -12,11 +12,16 @@ export default tseslint.config(
     },
   },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.ts', '**/*.tsx'],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: {
-        project: ['./attestation/tsconfig.json', './tsconfig.json', './test/tsconfig.json'],
+        project: [
+          './attestation/tsconfig.json',
+          './tsconfig.json',
+          './src/page/tsconfig.json',
+          './test/tsconfig.json',
+        ],
         tsconfigRootDir: import.meta.dirname,
       },
     },

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
+import { buildPages, listPages, pageFile } from './pages.mjs';
 import { withProgress } from './progress.mjs';
 import { SetupError } from './setupError.mjs';
 
@@ -18,6 +19,10 @@ const FOLDERS = ['attestation', 'enclave', 'src'];
 const CONFIGS = ['package.json', 'package-lock.json', 'tsconfig.base.json', 'tsconfig.json'];
 /** What the compiler writes for one source file. */
 const OUTPUTS = ['.js', '.js.map', '.d.ts'];
+/** Files of pages go into the pages, and are neither compiled nor copied on their own. */
+const PAGES = 'src/page/';
+/** What builds is part of what is built. */
+const BUILDERS = ['scripts/compile.mjs', 'scripts/pages.mjs'];
 
 /**
  * Brings `dist` up to date with the sources under `root`: compiles, copies the files that the program reads beside
@@ -27,19 +32,33 @@ export async function compile(root) {
   const dist = join(root, 'dist');
   const stampFile = join(dist, '.vouchsafe-stamp');
   const sources = FOLDERS.flatMap((folder) => listFiles(root, folder)).sort();
-  const expected = expectedOutputs(sources);
+  const pages = listPages(root);
+  const expected = new Set([...expectedOutputs(sources), ...pages.map(pageFile)]);
   const stamp = digestOf(root, sources);
   if (existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp && isComplete(dist, expected))
     return;
   rmSync(stampFile, { force: true });
   removeStale(dist, expected);
   copyAssets(root, sources);
-  const { code, output } = await withProgress('Compiling', () => compileAll(root, dist, expected));
+  const { code, output } = await withProgress('Compiling', () => compileAll(root, dist, expected, pages));
   if (code !== 0) throw new SetupError(`${output.trim()}\nThe sources do not compile; see above.`);
   writeFileSync(stampFile, stamp);
 }
 
-async function compileAll(root, dist, expected) {
+/** Code and pages at once: neither needs the other. */
+async function compileAll(root, dist, expected, pages) {
+  const built = buildPages(root, dist, pages).then(
+    () => '',
+    (error) => error.message,
+  );
+  const compiled = await compileCode(root, dist, new Set([...expected].filter((file) => !isPage(file))));
+  const problem = await built;
+  return problem === ''
+    ? compiled
+    : { code: compiled.code || 1, output: `${compiled.output}\nThe pages: ${problem}` };
+}
+
+async function compileCode(root, dist, expected) {
   const first = await runCompiler(root);
   if (first.code !== 0 || isComplete(dist, expected)) return first;
   // The compiler trusts its own records and does not write a lost file again.
@@ -68,13 +87,17 @@ function listFiles(root, folder) {
   });
 }
 
+function isPage(file) {
+  return file.startsWith(PAGES);
+}
+
 function isCode(file) {
-  return file.endsWith('.ts') && !file.endsWith('.d.ts');
+  return file.endsWith('.ts') && !file.endsWith('.d.ts') && !isPage(file);
 }
 
 /** A file that code may read beside itself. */
 function isAsset(file) {
-  return !file.endsWith('.ts') && !file.endsWith('.md') && !file.endsWith('/tsconfig.json');
+  return !file.endsWith('.ts') && !file.endsWith('.md') && !file.endsWith('/tsconfig.json') && !isPage(file);
 }
 
 function expectedOutputs(sources) {
@@ -90,7 +113,7 @@ function isComplete(dist, expected) {
 
 function digestOf(root, sources) {
   const hash = createHash('sha256').update(process.version);
-  for (const file of [...CONFIGS, ...sources.filter((source) => !source.endsWith('.md'))]) {
+  for (const file of [...CONFIGS, ...BUILDERS, ...sources.filter((source) => !source.endsWith('.md'))]) {
     const bytes = readFileSync(join(root, file));
     hash.update(`${file}\0${bytes.length}\0`).update(bytes);
   }
