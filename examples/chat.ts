@@ -1,6 +1,5 @@
 import OpenAI from 'openai';
 import type { Answer, Session } from '../src/client/index.ts';
-import { sealedFetch } from './sealedFetch.ts';
 import { printReceipts, type Print } from './verdict.ts';
 
 const MODEL = 'tinygpt-1m';
@@ -14,19 +13,19 @@ export async function chat(
   print: Print,
   turns: readonly string[] = ['Call me', 'The white whale'],
 ): Promise<readonly string[]> {
+  const { fetch, baseURL } = session;
+  // Whoever sends a request again has it answered again: what is refused is not.
+  const client = new OpenAI({ fetch, baseURL, apiKey: 'the session has its own', maxRetries: 0 });
   const answers: Answer[] = [];
-  const client = new OpenAI({
-    baseURL: 'http://sealed.invalid/v1',
-    apiKey: 'the session has its own',
-    maxRetries: 0,
-    fetch: sealedFetch(session, (answer) => answers.push(answer)),
-  });
   const replies: string[] = [];
   let text = '';
   for (const turn of turns) {
     text += turn;
     print(`you       ${turn}\nmodel    `);
-    const reply = await complete(client, text, print);
+    const { reply, response } = await complete(client, text, print);
+    // The end of the reply came, so its receipt is accepted.
+    const verified = await session.verificationOf(response);
+    if (verified) answers.push(verified.answer);
     replies.push(reply);
     text += `${reply}\n`;
     print('\n');
@@ -35,13 +34,18 @@ export async function chat(
   return replies;
 }
 
-async function complete(client: OpenAI, prompt: string, print: Print): Promise<string> {
+async function complete(
+  client: OpenAI,
+  prompt: string,
+  print: Print,
+): Promise<{ readonly reply: string; readonly response: Response }> {
   const settings = { model: MODEL, max_tokens: 24, temperature: 0.7, seed: 1, stream: true } as const;
+  const { data, response } = await client.completions.create({ ...settings, prompt }).withResponse();
   let reply = '';
-  for await (const { choices } of await client.completions.create({ ...settings, prompt })) {
+  for await (const { choices } of data) {
     const piece = choices[0]?.text ?? '';
     reply += piece;
     print(piece.replaceAll('\n', ' '));
   }
-  return reply;
+  return { reply, response };
 }

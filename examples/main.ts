@@ -1,11 +1,20 @@
-// npm run example -- search|ocr|vad|chat [--url URL]: starts a service with the models of an example, runs it, stops.
+// npm run example -- search|ocr|vad|chat|langchain|page [--url URL]: starts a service with the models of an example, runs it, stops.
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Argument, Command } from 'commander';
 import { nodeCrypto } from '../attestation/node.ts';
-import { ClientError, connect, SIMULATED_POLICY, type Session } from '../src/client/index.ts';
+import {
+  ClientError,
+  connect,
+  SIMULATED_POLICY,
+  type Session,
+  type VerifiedAnswer,
+} from '../src/client/index.ts';
 import { chat } from './chat.ts';
+import { langchain } from './langchain.ts';
 import { charactersIn, ocr } from './ocr.ts';
 import { fetchModels, OCR, PackageError, VAD } from './packages.ts';
+import { servePage } from './page.ts';
 import { search } from './search.ts';
 import { startService } from './service.ts';
 import { vad } from './vad.ts';
@@ -17,31 +26,56 @@ const print: Print = (text) => void process.stdout.write(text);
 interface Example {
   /** Folder of the models that it needs. */
   readonly models: () => Promise<string>;
-  readonly run: (session: Session, models: string, text: string | undefined) => Promise<unknown>;
+  readonly run: (session: Session, given: Given) => Promise<unknown>;
+}
+
+interface Given {
+  readonly models: string;
+  readonly text: string | undefined;
+  /** Of the answers so far that came through `session.fetch`. */
+  readonly receipts: readonly VerifiedAnswer[];
 }
 
 const EXAMPLES: Readonly<Record<string, Example>> = {
   search: {
     models: () => Promise.resolve(SHIPPED),
-    run: (session, _models, text) => search(session, print, text),
+    run: (session, { text }) => search(session, print, text),
   },
   ocr: {
     models: () => fetchModels(OCR),
-    run: async (session, models, text) =>
+    run: async (session, { models, text }) =>
       ocr(session, print, await charactersIn(models), text?.toUpperCase().split('\n')),
   },
   vad: { models: () => fetchModels(VAD), run: (session) => vad(session, print) },
   chat: {
     models: () => Promise.resolve(SHIPPED),
-    run: (session, _models, text) => chat(session, print, text?.split('\n')),
+    run: (session, { text }) => chat(session, print, text?.split('\n')),
   },
+  langchain: {
+    models: () => Promise.resolve(SHIPPED),
+    run: (session, { receipts, text }) => langchain(session, print, receipts, text),
+  },
+  page: { models: () => Promise.resolve(SHIPPED), run: showPage },
 };
+
+/** Until the person at the terminal ends it. */
+async function showPage({ baseURL }: Session): Promise<void> {
+  const page = await servePage(new URL(baseURL).origin);
+  print(`page      ${page.url}  (end with Ctrl+C)\n`);
+  await once(process, 'SIGINT');
+  await page.stop();
+}
 
 /** Judges the service before anything is sent, then runs the example. */
 async function runAt(url: string, example: Example, models: string, text: string | undefined): Promise<void> {
-  const session = await connect(url, { policy: SIMULATED_POLICY, crypto: nodeCrypto });
+  const receipts: VerifiedAnswer[] = [];
+  const session = await connect(url, {
+    policy: SIMULATED_POLICY,
+    crypto: nodeCrypto,
+    onReceipt: (verified) => receipts.push(verified),
+  });
   print(`evidence  ${verdictLine(session.verdict)}\n`);
-  await example.run(session, models, text);
+  await example.run(session, { models, text, receipts });
 }
 
 async function start(name: string, text: string | undefined, { url }: { url?: string }): Promise<void> {

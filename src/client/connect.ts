@@ -1,16 +1,18 @@
 import type { Anchor } from '../../attestation/anchors.ts';
-import { appraiseEvidence } from '../../attestation/appraise.ts';
-import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
-import { portableCrypto } from '../../attestation/crypto/portable.ts';
+import type { WantedSuite } from '../../attestation/channel/suites.ts';
+import type { Collateral } from '../../attestation/collateral.ts';
 import type { CryptoProvider } from '../../attestation/crypto/provider.ts';
-import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
-import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
-import { fetchAttestation, freshNonce, type Attestation } from './attestation.ts';
-import { ClientError } from './errors.ts';
-import { serviceAt, type Fetch, type JudgedTransport } from './http.ts';
+import type { Attestation } from './attestation.ts';
+import { serviceAt, type Fetch, type JudgedTransport, type Service } from './http.ts';
+import { ObliviousWay } from './obliviousWay.ts';
+import type { ReceiptMode, VerifiedAnswer } from './receiptChecks.ts';
+import type { ReceiptStore } from './receiptStore.ts';
+import { Renewal } from './renewal.ts';
+import { Sealer } from './sealer.ts';
 import { Session } from './session.ts';
+import { appraiseService } from './trust.ts';
 
 export interface ConnectOptions {
   /** What you accept. There is no default: choosing one is the relying party's part. */
@@ -26,42 +28,67 @@ export interface ConnectOptions {
   readonly fetch?: Fetch;
   /** In place of `fetch`: compares the TLS key with the accepted evidence before anything else is sent. */
   readonly transport?: JudgedTransport;
-  /** Given by the service's operator. It travels outside the seal, with requests after the evidence was accepted. */
+  /**
+   * Address of a relay of Oblivious HTTP, which someone else than the service runs. Everything goes through it, evidence
+   * included: the relay sees who asks and not what, the service what is asked and not who.
+   */
+  readonly relay?: string;
+  /**
+   * Given by the service's operator. It travels outside the seal, with requests after the evidence was accepted. Without
+   * one, `session.fetch` passes on what the caller's own client sets as `Authorization`.
+   */
   readonly apiKey?: string;
-  /** Told the verdict, accepted or not, before `connect` returns or throws. */
+  /**
+   * What requests are sealed with: X25519, which is the quickest and the default; `hybrid` with ML-KEM-768 beside it,
+   * which also holds against whoever records today and has a quantum computer later; `auto` the hybrid one where the
+   * service has it.
+   */
+  readonly suite?: WantedSuite;
+  /** Nothing is sealed to evidence that is older; an hour by default, milliseconds. */
+  readonly maxEvidenceAgeMs?: number;
+  /** What answers of `session.fetch` are checked against; never less than the policy asks for, which is the default. */
+  readonly receipts?: ReceiptMode;
+  /** Keeps the receipt of each answer of `session.fetch`, with what it takes to prove it later. */
+  readonly store?: ReceiptStore;
+  /** Told each verdict on evidence, accepted or not, before `connect` returns or throws, and at each renewal. */
   readonly onVerdict?: (verdict: Verdict, attestation: Attestation) => void;
+  /** Told each accepted receipt of `session.fetch`, before the answer's end is given to the caller. */
+  readonly onReceipt?: (verification: VerifiedAnswer) => void;
   readonly signal?: AbortSignal;
 }
+
+const MAX_EVIDENCE_AGE_MS = 3_600_000;
 
 /**
  * Asks a service for evidence made for a fresh nonce and judges it under your policy. Throws a `ClientError` unless
  * it is accepted; nothing of yours has been sent by then, the API key included.
  */
 export async function connect(url: string, options: ConnectOptions): Promise<Session> {
-  const { transport } = options;
+  const { transport, maxEvidenceAgeMs: maxAgeMs = MAX_EVIDENCE_AGE_MS, now = Date.now } = options;
+  if (!(maxAgeMs > 0)) throw new TypeError('maxEvidenceAgeMs is more than 0');
   const way: Fetch = transport?.fetch ?? options.fetch ?? ((address, init) => fetch(address, init));
-  const service = serviceAt(url, way, options.apiKey);
-  const nonce = freshNonce();
-  const attestation = await fetchAttestation({ ...service, apiKey: undefined }, nonce, options.signal);
-  const context = contextOf(options, attestation.collateral);
-  const proof = { nonce, ...attestation.place };
-  const { verdict, appraisal } = await appraiseEvidence(attestation.document, proof, context());
-  options.onVerdict?.(verdict, attestation);
-  if (verdict.decision !== 'accepted' || !appraisal.document) throw refusal(verdict);
-  transport?.judge(appraisal.document.keyset.tlsSpki);
-  return new Session({ service, verdict, document: appraisal.document, context });
-}
-
-function contextOf(options: ConnectOptions, supplied: Collateral): () => AppraisalContext {
-  const { policy, anchors = DEFAULT_ANCHORS, crypto = portableCrypto, now = Date.now } = options;
-  const collateral = mergeCollateral(options.collateral ?? NO_COLLATERAL, supplied);
-  return () => ({ policy, anchors, collateral, crypto, now: now() });
-}
-
-function refusal(verdict: Verdict): ClientError {
-  const code = verdict.decision === 'not-judged' ? 'EVIDENCE_NOT_JUDGED' : 'EVIDENCE_REFUSED';
-  const first = verdict.checks.find(({ result }) => result === 'fail');
-  return new ClientError(code, first ? `${first.subject}: ${first.code}: ${first.reason}` : code, {
-    verdict,
+  const service = serviceThrough(options, serviceAt(url, way, options.apiKey));
+  const judging = { ...options, maxEvidenceAgeMs: maxAgeMs };
+  const trust = await appraiseService(service, judging, transport, options.signal);
+  const appraise = () => appraiseService(service, judging, transport);
+  const renewal = new Renewal(trust, { appraise, maxAgeMs, now });
+  const { policy, receipts, store, onReceipt, suite = 'x25519' } = options;
+  return new Session({
+    service,
+    renewal,
+    sealer: new Sealer(suite),
+    policy,
+    now,
+    receipts,
+    store,
+    onReceipt,
   });
+}
+
+/** The service itself, or over the relay that the options name. */
+function serviceThrough({ relay, transport }: ConnectOptions, service: Service): Service {
+  if (relay === undefined) return service;
+  if (transport) throw new TypeError('a relay has a TLS key of its own: leave transport out');
+  const oblivious = new ObliviousWay({ service: service.base, relay, fetch: service.fetch });
+  return { ...service, fetch: oblivious.fetch, oblivious };
 }

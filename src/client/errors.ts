@@ -7,15 +7,30 @@ export const CLIENT_ERRORS = {
   REQUEST_REJECTED:
     'The service, or a box before it, turned the request away outside the seal. What it says is not vouched for.',
   EVIDENCE_REFUSED: 'The evidence does not meet the policy. Nothing was sent.',
+  EVIDENCE_STALE:
+    'The evidence came later than it may be old: somebody held it back, or the service is slow. Nothing was sent. Try again, or allow it more time.',
   EVIDENCE_NOT_JUDGED:
     'The evidence cannot be judged: reference values or collateral are missing. Nothing was sent.',
   KEYSET_CHANGED: 'The service no longer has the keys of the verified evidence. Connect again.',
+  SUITE_UNAVAILABLE:
+    'The verified keys are of no kind that was asked for. Nothing was sent. Ask for another suite, or another service.',
   RESPONSE_REFUSED: 'The sealed response was cut, altered, moved or is of another request. Do not use it.',
   TLS_REFUSED:
     'Neither an authority nor the evidence vouches for the TLS key. Somebody stands before the service, or its keys changed: connect again, and ask its operator if it stays so.',
   RECEIPT_MISSING: 'The answer came without a receipt: nothing vouches for it.',
   RECEIPT_REFUSED: 'The receipt does not vouch for this exchange under the policy.',
   RECEIPT_NOT_JUDGED: 'The receipt cannot be judged: reference values or collateral are missing.',
+  ORIGIN_REFUSED:
+    'The request is for another address than that of the session. Nothing was sent. Use the base address that the session gives.',
+  REQUEST_UNSUPPORTED:
+    'The session sends POST requests, sealed, and reads a few public pages. Nothing was sent. Use another client for anything else.',
+  REQUEST_UNSEALABLE:
+    'The body of the request cannot be sealed. Nothing was sent. Give a text or bytes of a size that the service takes.',
+  STORE_FAILED:
+    'The answer was accepted, but its receipt could not be kept. Make room in the store, or take another.',
+  STORE_FULL: 'The store of receipts has its fill. Move its records away, or allow it more.',
+  RECORD_INVALID:
+    'This is no record of a receipt, or a damaged one. Take the receipt from the service again.',
   UNBOUND_REFUSED: 'Without the seal, requests go to this machine only. Leave out the plain channel.',
 } as const;
 

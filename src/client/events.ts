@@ -7,6 +7,8 @@ export interface ServerEvent {
   /** `message` where none was named. */
   readonly type: string;
   readonly data: Uint8Array;
+  /** Its lines as they came, but for comments, with the empty one that ends it. */
+  readonly raw: Uint8Array;
 }
 
 /** Largest event, bytes. */
@@ -18,6 +20,7 @@ export class EventSplitter {
   #rest: Uint8Array = new Uint8Array(0);
   #type = 'message';
   #data: string[] = [];
+  #lines: Uint8Array[] = [];
 
   /** The events that these bytes complete. */
   push(bytes: Uint8Array): readonly ServerEvent[] {
@@ -25,7 +28,10 @@ export class EventSplitter {
     const events: ServerEvent[] = [];
     let start = 0;
     for (let end = buffer.indexOf(LINE_FEED); end !== -1; end = buffer.indexOf(LINE_FEED, start)) {
-      const event = this.#line(decode(buffer.subarray(start, end)).replace(/\r$/, ''));
+      const line = buffer.subarray(start, end + 1);
+      const text = decode(line).replace(/\r?\n$/, '');
+      if (!text.startsWith(':')) this.#lines.push(line);
+      const event = this.#line(text);
       if (event) events.push(event);
       start = end + 1;
     }
@@ -43,16 +49,17 @@ export class EventSplitter {
   }
 
   #dispatch(): ServerEvent | undefined {
-    const event = { type: this.#type, data: utf8(this.#data.join('\n')) };
+    const event = { type: this.#type, data: utf8(this.#data.join('\n')), raw: concat(...this.#lines) };
     const empty = this.#data.length === 0;
     this.#type = 'message';
     this.#data = [];
+    this.#lines = [];
     return empty ? undefined : event;
   }
 }
 
 /** The event that has the receipt: the one that the receipt does not commit to. */
-const RECEIPT_EVENT = 'vouchsafe.receipt';
+export const RECEIPT_EVENT = 'vouchsafe.receipt';
 
 /** The chunks that a receipt of a stream commits to: `data` values of its events, `[DONE]` included. */
 export function streamChunks(body: Uint8Array): readonly Uint8Array[] {

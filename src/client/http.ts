@@ -1,5 +1,6 @@
 import { concat } from '../../attestation/bytes/bytes.ts';
 import { ClientError } from './errors.ts';
+import type { ObliviousWay } from './obliviousWay.ts';
 
 /** The part of `fetch` that the client uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -17,6 +18,8 @@ export interface Service {
   readonly fetch: Fetch;
   /** Sent as a bearer token, outside the seal. */
   readonly apiKey: string | undefined;
+  /** Set where everything goes through a relay; `fetch` is its own then. */
+  readonly oblivious?: ObliviousWay | undefined;
 }
 
 export interface Exchange {
@@ -25,6 +28,8 @@ export interface Exchange {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
+  /** `Authorization` of the caller's own client; only where the service has no key of the session. */
+  readonly authorization?: string | undefined;
   /** Until the whole answer is read, milliseconds. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
@@ -65,12 +70,16 @@ export function wirePath(path: string): string {
 export async function send(service: Service, exchange: Exchange): Promise<Response> {
   const { method, path, headers = {}, body, timeoutMs, signal } = exchange;
   const limit = AbortSignal.timeout(timeoutMs);
-  const authorization = service.apiKey === undefined ? {} : { authorization: `Bearer ${service.apiKey}` };
+  const key = service.apiKey === undefined ? exchange.authorization : `Bearer ${service.apiKey}`;
   try {
     return await service.fetch(service.base + path, {
       method,
-      headers: { ...headers, ...authorization },
+      headers: { ...headers, ...(key !== undefined && { authorization: key }) },
       redirect: 'error',
+      // In a page: neither cookies, nor where it stands, nor a copy on its disk.
+      credentials: 'omit',
+      referrerPolicy: 'no-referrer',
+      cache: 'no-store',
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
       ...(body ? { body: body as Uint8Array<ArrayBuffer> } : {}),
     });
@@ -92,22 +101,28 @@ function unreachable({ base }: Service, cause: unknown): ClientError {
   );
 }
 
-/** The chunks of a body, as they come. A broken connection is `UNREACHABLE`. */
-export async function* bodyChunks(response: Response): AsyncGenerator<Uint8Array> {
-  if (!response.body) return;
-  const reader = response.body.getReader();
+/**
+ * The chunks of a body, as they come. A broken connection is `UNREACHABLE`, what the caller ended has its reason. Whoever
+ * wants no more cancels the reader: that ends a read that waits, too.
+ */
+export async function* bodyChunks(
+  body: Response | BodyReader | undefined,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  const reader = body instanceof Response ? body.body?.getReader() : body;
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      yield value;
-    }
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) yield part.value;
   } catch (error) {
+    signal?.throwIfAborted();
+    // Opened on the way: the seal says what is wrong.
+    if (error instanceof ClientError) throw error;
     throw new ClientError('UNREACHABLE', 'the connection broke before the answer ended', { cause: error });
   } finally {
-    void reader.cancel().catch(() => undefined);
+    void reader?.cancel().catch(() => undefined);
   }
 }
+
+export type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
 
 /** The whole body, refused beyond `maxBytes`. */
 export async function readBody(response: Response, maxBytes: number): Promise<Uint8Array> {

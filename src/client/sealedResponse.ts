@@ -9,7 +9,7 @@ import {
 import { parseSealedHead, type SealedHead } from '../../attestation/channel/sealed.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ClientError } from './errors.ts';
-import { bodyChunks, rejection } from './http.ts';
+import { bodyChunks, rejection, type BodyReader } from './http.ts';
 
 /** Largest response, ciphertext bytes: its content is kept so that it can be verified. */
 export const MAX_RESPONSE_BYTES = 256 * 1024 * 1024;
@@ -20,20 +20,27 @@ export interface SealedResponse {
   readonly head: SealedHead;
   /** Throws `RESPONSE_REFUSED` where the response was cut, altered or continued after its end. */
   readonly content: AsyncGenerator<Uint8Array>;
+  /** Wants no more of it: the service learns that nobody reads on. */
+  readonly cancel?: () => Promise<void>;
 }
 
 /** Opens the response to one sealed request. What answers another request does not open. */
-export async function openResponse(sealed: SealedBody, response: Response): Promise<SealedResponse> {
+export async function openResponse(
+  sealed: SealedBody,
+  response: Response,
+  signal?: AbortSignal,
+): Promise<SealedResponse> {
   const nonce = response.headers.get(RESPONSE_NONCE_HEADER);
   const type = response.headers.get('content-type')?.split(';')[0]?.trim();
   if (response.status !== 200 || nonce === null || type !== SEALED_CONTENT_TYPE)
     throw await unsealed(response);
   return refusing(async () => {
     const opener = await sealed.opener(fromHex(nonce));
-    const content = frames(opener, response);
+    const reader = response.body?.getReader();
+    const content = frames(opener, reader, signal);
     const first = await content.next();
     if (first.done) throw new Refusal('MALFORMED', 'the sealed response is empty');
-    return { head: parseSealedHead(first.value), content };
+    return { head: parseSealedHead(first.value), content, cancel: async () => reader?.cancel() };
   });
 }
 
@@ -45,10 +52,14 @@ async function unsealed(response: Response): Promise<ClientError> {
   return new ClientError('KEYSET_CHANGED', error.message, { status: response.status });
 }
 
-async function* frames(opener: FrameOpener, response: Response): AsyncGenerator<Uint8Array> {
+async function* frames(
+  opener: FrameOpener,
+  reader: BodyReader | undefined,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
   const queue = new ByteQueue();
   let received = 0;
-  for await (const chunk of bodyChunks(response)) {
+  for await (const chunk of bodyChunks(reader, signal)) {
     received += chunk.length;
     if (received > MAX_RESPONSE_BYTES) throw refused('the sealed response is too large');
     queue.push(chunk);

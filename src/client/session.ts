@@ -1,27 +1,19 @@
-import { appraiseBundle, type ReceiptResult } from '../../attestation/appraise.ts';
-import { MAX_BUNDLE_BYTES, parseBundle } from '../../attestation/bundle/bundle.ts';
-import { equalBytes, toHex, utf8 } from '../../attestation/bytes/bytes.ts';
-import { ENCAPSULATED_KEY_HEADER, SEALED_CONTENT_TYPE, sealRequest } from '../../attestation/channel/hpke.ts';
-import { encodeSealedRequest } from '../../attestation/channel/sealed.ts';
-import { fail } from '../../attestation/checks.ts';
-import type { AppraisalContext } from '../../attestation/evidence/context.ts';
-import { parseDocument, type EvidenceDocument } from '../../attestation/evidence/document.ts';
-import type { Keyset } from '../../attestation/keyset.ts';
-import type { Exchange } from '../../attestation/receipt/appraise.ts';
-import { decide, tierOf, type Verdict } from '../../attestation/verdict/verdict.ts';
-import { AnswerStream, type Answer } from './answer.ts';
-import { freshNonce } from './attestation.ts';
+import { toHex, utf8 } from '../../attestation/bytes/bytes.ts';
+import type { EvidenceDocument } from '../../attestation/evidence/document.ts';
+import type { Policy } from '../../attestation/policy/policy.ts';
+import type { ReceiptResult } from '../../attestation/appraise.ts';
+import type { Verdict } from '../../attestation/verdict/verdict.ts';
+import type { Answer, AnswerStream } from './answer.ts';
 import { ClientError } from './errors.ts';
+import { wirePath } from './http.ts';
 import { fetchManifest, fetchModels, type OfferedModel } from './models.ts';
-import { readBody, rejection, send, wirePath, type Service } from './http.ts';
-import { openResponse } from './sealedResponse.ts';
+import { leastMode, ReceiptChecks, refusal, type ReceiptMode, type VerifiedAnswer } from './receiptChecks.ts';
+import type { ReceiptStore } from './receiptStore.ts';
+import { exchangeSealed, type SealedWay } from './sealedExchange.ts';
+import { SessionFetch, type FetchLike } from './sessionFetch.ts';
 import { sendPlain } from './unbound.ts';
 
-/** Largest receipt, bytes. */
-const MAX_RECEIPT_BYTES = 1024 * 1024;
 const ANSWER_TIMEOUT_MS = 10 * 60_000;
-/** A fresh bundle waits for the next evidence document. */
-const BUNDLE_TIMEOUT_MS = 5 * 60_000;
 
 export interface ClientRequest {
   /** With query, from `/`. */
@@ -37,35 +29,46 @@ export interface BundleOptions {
   readonly fresh?: boolean;
 }
 
+/** A receipt that was judged by its bundle. */
 export interface Verification extends ReceiptResult {
   readonly bundle: Uint8Array;
 }
 
 /** What `connect` made sure of before the session. */
-export interface SessionParts {
-  readonly service: Service;
-  /** Of the accepted evidence. */
-  readonly verdict: Verdict;
-  readonly document: EvidenceDocument;
-  readonly context: () => AppraisalContext;
+export interface SessionParts extends SealedWay {
+  readonly policy: Policy;
+  readonly now: () => number;
+  readonly receipts: ReceiptMode | undefined;
+  readonly store: ReceiptStore | undefined;
+  readonly onReceipt: ((verification: VerifiedAnswer) => void) | undefined;
 }
 
 /** A service whose evidence was accepted. Everything is sealed to the keys of that evidence. */
 export class Session {
+  /**
+   * A `fetch` for any client of the service's API, also apart from this object. POST requests go sealed; whole answers
+   * are given once their receipts are accepted, of streams the end.
+   */
+  readonly fetch: FetchLike;
   readonly #parts: SessionParts;
+  readonly #checks: ReceiptChecks;
+  readonly #fetching: SessionFetch;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.#checks = new ReceiptChecks(parts.service, parts.renewal);
+    this.#fetching = new SessionFetch({ ...parts, checks: this.#checks });
+    this.fetch = (input, init) => this.#fetching.fetch(input, init);
   }
 
-  /** Verdict over the evidence that this session rests on. */
+  /** Verdict over the evidence that this session rests on: the newest that was accepted. */
   get verdict(): Verdict {
-    return this.#parts.verdict;
+    return this.#parts.renewal.trust.verdict;
   }
 
   /** The verified evidence document. */
   get document(): EvidenceDocument {
-    return this.#parts.document;
+    return this.#parts.renewal.trust.document;
   }
 
   /** Lower-case hex. */
@@ -73,13 +76,26 @@ export class Session {
     return toHex(this.document.statement.keysetDigest);
   }
 
+  /** Address of the API as OpenAI's clients want it. */
+  get baseURL(): string {
+    return `${this.#parts.service.base}/v1`;
+  }
+
+  /** Asks for new evidence and judges it. Throws a `ClientError` unless it is accepted. */
+  async renew(): Promise<Verdict> {
+    const { renewal } = this.#parts;
+    return (await renewal.renew(renewal.trust)).verdict;
+  }
+
   /** The models that the service says it has. Not sealed: the receipt says which one answered. */
   async models(): Promise<readonly OfferedModel[]> {
+    await this.#parts.renewal.current();
     return fetchModels(this.#parts.service);
   }
 
   /** Encoded manifest of a model, not judged: what a receipt states is its SHA-256. */
   async manifest(model: string): Promise<Uint8Array> {
+    await this.#parts.renewal.current();
     return fetchManifest(this.#parts.service, model);
   }
 
@@ -91,47 +107,34 @@ export class Session {
 
   /** Sends one sealed POST request; the answer is read chunk by chunk as it comes. */
   async stream(request: ClientRequest): Promise<AnswerStream> {
-    const { service, document } = this.#parts;
     const { contentType = 'application/json', signal } = request;
-    const [path, body, nonce] = [wirePath(request.path), bytesOf(request.body), freshNonce()];
-    const hpke = document.keyset.hpke[0];
-    if (!hpke) throw new ClientError('BAD_ANSWER', 'the verified keyset has no HPKE key');
-    const inner = encodeSealedRequest({ nonce, method: 'POST', path, contentType, body });
-    const sealed = await sealRequest(hpke.publicKey, inner);
-    const headers = { 'content-type': SEALED_CONTENT_TYPE, [ENCAPSULATED_KEY_HEADER]: toHex(sealed.enc) };
-    const outer = { method: 'POST', path, headers, body: sealed.body, timeoutMs: ANSWER_TIMEOUT_MS } as const;
-    const response = await send(service, { ...outer, signal });
-    return new AnswerStream(await openResponse(sealed, response), nonce, body);
+    const [path, body] = [wirePath(request.path), bytesOf(request.body)];
+    return exchangeSealed(this.#parts, { path, body, contentType, signal });
   }
 
   /** Sends one request in the clear, to this machine only: whoever serves the port reads it. */
   async sendUnbound(request: ClientRequest): Promise<Answer> {
+    const { service, renewal } = this.#parts;
     const { contentType = 'application/json', signal } = request;
     const [path, body] = [wirePath(request.path), bytesOf(request.body)];
-    return sendPlain(this.#parts.service, {
-      method: 'POST',
-      path,
-      headers: { 'content-type': contentType },
-      body,
-      timeoutMs: ANSWER_TIMEOUT_MS,
-      signal,
-    });
+    const headers = { 'content-type': contentType };
+    const exchange = { method: 'POST', path, headers, body, timeoutMs: ANSWER_TIMEOUT_MS, signal } as const;
+    return sendPlain(service, exchange, (await renewal.current()).document);
   }
 
   /** A receipt by id (32 hex), as issued and not judged. */
   async receipt(id: string, options: BundleOptions = {}): Promise<Uint8Array> {
-    return this.#fetch(`/v1/receipts/${receiptId(id)}`, options, MAX_RECEIPT_BYTES);
+    return this.#checks.fetchReceipt(id, options);
   }
 
   /** A receipt with everything that a verifier needs, as issued and not judged. */
   async bundle(id: string, options: BundleOptions = {}): Promise<Uint8Array> {
-    return this.#fetch(`/v1/receipts/${receiptId(id)}/bundle`, options, MAX_BUNDLE_BYTES);
+    return this.#checks.fetchBundle(id, options);
   }
 
   /** Judges a bundle against an answer of this session: content, nonce, and the keyset that was sealed to. */
   async judge(bundle: Uint8Array, answer: Answer): Promise<Verification> {
-    const result = await appraiseBundle(bundle, exchangeOf(answer), this.#parts.context());
-    return { ...this.#sameKeyset(result, bundle), bundle };
+    return { ...(await this.#checks.judgeBundle(bundle, answer)), bundle };
   }
 
   /**
@@ -142,69 +145,21 @@ export class Session {
     if (answer.receiptId === undefined) {
       throw new ClientError('RECEIPT_MISSING', `HTTP ${answer.status} came without a receipt`);
     }
-    const { fresh = this.#parts.context().policy.coverage === 'required' } = options;
+    const { fresh = leastMode(this.#parts.policy) === 'covered' } = options;
     const result = await this.judge(await this.bundle(answer.receiptId, { fresh }), answer);
-    const { verdict } = result;
-    if (verdict.decision === 'accepted') return result;
-    const code = verdict.decision === 'refused' ? 'RECEIPT_REFUSED' : 'RECEIPT_NOT_JUDGED';
-    const first = verdict.checks.find((check) => check.result === 'fail');
-    throw new ClientError(code, `${first?.code ?? code}: ${first?.reason ?? 'not accepted'}`, { verdict });
-  }
-
-  async #fetch(path: string, { fresh = false }: BundleOptions, maxBytes: number): Promise<Uint8Array> {
-    const headers: Record<string, string> = fresh ? { 'vouchsafe-fresh': '?1' } : {};
-    const request = { method: 'GET', path, headers, timeoutMs: BUNDLE_TIMEOUT_MS } as const;
-    const response = await send(this.#parts.service, request);
-    if (response.status !== 200) throw await rejection(response);
-    return readBody(response, maxBytes);
+    if (result.verdict.decision === 'accepted') return result;
+    throw refusal(result.verdict);
   }
 
   /**
-   * A good receipt of another instance is not one for what was sealed to this one. The next generation of its keys is
-   * this instance: what was sealed to the former one is still opened for a while.
+   * The judged receipt of a response of `session.fetch`: of a stream, once its end was read. It rejects where the
+   * receipt is refused, and gives undefined where there is none, as of a page that is read openly.
    */
-  #sameKeyset(result: ReceiptResult, bundle: Uint8Array): ReceiptResult {
-    const { receipt, verdict } = result;
-    const own = this.document.statement.keysetDigest;
-    if (!receipt || equalBytes(receipt.claims.keysetDigest, own)) return result;
-    if (follows(citedKeyset(bundle), this.document)) return result;
-    const reason = `the receipt is of keyset ${toHex(receipt.claims.keysetDigest)}, this session of ${toHex(own)}`;
-    const refused = fail('receipt.keyset', 'receipt', 'KEYSET_MISMATCH', reason);
-    const checks = verdict.checks.map((check) => (check.id === 'receipt.keyset' ? refused : check));
-    const { simulated } = verdict;
-    return {
-      ...result,
-      verdict: { ...verdict, checks, decision: decide(checks), tier: tierOf(checks, simulated) },
-    };
+  verificationOf(response: Response): Promise<VerifiedAnswer | undefined> {
+    return this.#fetching.verificationOf(response);
   }
-}
-
-/** Keyset of the cited document; it verified with the receipt. */
-function citedKeyset(bundle: Uint8Array): Keyset {
-  return parseDocument(parseBundle(bundle).cited).keyset;
-}
-
-/** Whether a keyset is of the generation right after that of the document (DESIGN section 3). */
-function follows(next: Keyset, { keyset, statement }: EvidenceDocument): boolean {
-  return (
-    next.generation === keyset.generation + 1 &&
-    next.previous !== undefined &&
-    equalBytes(next.previous, statement.keysetDigest) &&
-    equalBytes(next.instance, keyset.instance) &&
-    equalBytes(next.log.x, keyset.log.x)
-  );
 }
 
 function bytesOf(body: Uint8Array | string): Uint8Array {
   return typeof body === 'string' ? utf8(body) : body;
-}
-
-function receiptId(id: string): string {
-  if (!/^[0-9a-f]{32}$/.test(id)) throw new TypeError('a receipt id is 32 lower-case hex digits');
-  return id;
-}
-
-function exchangeOf({ nonce, k, request, body, chunks }: Answer): Exchange {
-  if (!k) return { nonce };
-  return { nonce, opening: { k, request, response: body, ...(chunks ? { chunks } : {}) } };
 }

@@ -1,4 +1,5 @@
 import { fromBase64Url, fromUtf8, toHex } from '../../attestation/bytes/bytes.ts';
+import type { EvidenceDocument } from '../../attestation/evidence/document.ts';
 import { isEventStream, type Answer } from './answer.ts';
 import { freshNonce } from './attestation.ts';
 import { ClientError } from './errors.ts';
@@ -12,6 +13,7 @@ const KEY_COMMENT = /^: vouchsafe-commitment-key ([A-Za-z0-9_-]{43})\r?\n/;
 export async function sendPlain(
   service: Service,
   exchange: Exchange & { readonly body: Uint8Array },
+  evidence: EvidenceDocument,
 ): Promise<Answer> {
   if (!isLoopback(service.base)) {
     throw new ClientError('UNBOUND_REFUSED', `${service.base} is not this machine`);
@@ -31,6 +33,8 @@ export async function sendPlain(
     k: commitmentKey(response.headers.get('vouchsafe-commitment-key'), streamed ? body : undefined),
     nonce,
     request: exchange.body,
+    receipt: undefined,
+    evidence,
   };
 }
 

@@ -3,12 +3,15 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { nodeCrypto } from '../../attestation/node.ts';
 import { chat } from '../../examples/chat.ts';
 import { charactersIn, ocr } from '../../examples/ocr.ts';
+import { langchain } from '../../examples/langchain.ts';
 import { fetchedModels, OCR, VAD, type ModelPackage } from '../../examples/packages.ts';
+import { servePage } from '../../examples/page.ts';
 import { search } from '../../examples/search.ts';
 import { startService, type ExampleService } from '../../examples/service.ts';
 import { vad } from '../../examples/vad.ts';
 import { ClientError, connect, DEFAULT_POLICY, SIMULATED_POLICY } from '../../src/client/index.ts';
-import type { Fetch, Session } from '../../src/client/index.ts';
+import type { Fetch, Session, VerifiedAnswer } from '../../src/client/index.ts';
+import { hasChromium, launchChromium } from '../../scripts/bench/chromium.ts';
 import { SHIPPED_MODELS } from '../support/store.ts';
 
 const ACCEPTED = /^verdict +ACCEPTED, but the cpu and gpu are SIMULATED: proves nothing .* 0 failed/m;
@@ -50,6 +53,40 @@ describe('examples with the shipped models', () => {
     // The seed is fixed.
     expect(await chat(await open(service.url), print, turns)).toEqual(replies);
   });
+
+  test('langchain embeds and streams, and every answer has an accepted receipt', async () => {
+    const { print, text } = page();
+    const receipts: VerifiedAnswer[] = [];
+    const onReceipt = (receipt: VerifiedAnswer) => receipts.push(receipt);
+    const options = { policy: SIMULATED_POLICY, crypto: nodeCrypto, onReceipt };
+    const continued = await langchain(await connect(service.url, options), print, receipts);
+    expect(continued.passage).toContain('violin');
+    expect(continued.text.length).toBeGreaterThan(0);
+    expect(text()).toContain('accepted: 3 of 3');
+    expect(text()).toMatch(ACCEPTED);
+  });
+
+  (hasChromium() ? test : test.skip)(
+    'openai in a page of Chromium, streamed and with an accepted receipt',
+    async () => {
+      const served = await servePage(service.url);
+      const browser = await launchChromium();
+      try {
+        const tab = await browser.newPage();
+        await tab.goto(served.url);
+        await tab.waitForSelector('button:not([disabled])');
+        expect(await tab.textContent('#evidence')).toContain('SIMULATED');
+        await tab.click('button');
+        await tab.waitForSelector('#receipt:not(:empty)');
+        expect(await tab.textContent('#receipt')).toBe('Receipt accepted: tinygpt-1m');
+        expect((await tab.textContent('#reply'))!.length).toBeGreaterThan(0);
+      } finally {
+        await browser.close();
+        await served.stop();
+      }
+    },
+    60_000,
+  );
 
   test('chat fails where the receipt is that of another answer', async () => {
     let first: ArrayBuffer | undefined;

@@ -27,6 +27,8 @@ export interface TestService {
   readonly url: string;
   /** Keys of generation 0, which open what is sealed. */
   readonly keyring: Keyring;
+  /** Of the generation in use, then of the one before. */
+  readonly hpkeKeys: () => readonly CryptoKey[];
   readonly vouching: Vouching;
   /** Paths of the requests so far. */
   readonly requests: string[];
@@ -65,6 +67,7 @@ export async function startTestService(hardware?: Collector): Promise<TestServic
   const service: TestService = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     keyring,
+    hpkeKeys: () => keys.hpkeKeys,
     vouching,
     requests,
     box: HONEST,
@@ -136,19 +139,17 @@ async function receipt({ vouching }: TestService, id: string, bundle: boolean, {
 async function infer(service: TestService, { path, body, headers }: Received): Promise<ReturnType<Box>> {
   const enc = headers['ehbp-encapsulated-key'];
   if (typeof enc !== 'string') return plain(service, path, body, headers);
-  let opened: OpenedRequest;
-  try {
-    opened = await openRequest(service.keyring.hpke.privateKey, fromHex(enc), body);
-  } catch {
-    return json(422, { type: 'urn:ietf:params:ehbp:error:key-config' });
-  }
+  const opened = await open(service.hpkeKeys(), fromHex(enc), body);
+  if (!opened) return json(422, { type: 'urn:ietf:params:ehbp:error:key-config' });
   const inner = parseSealedRequest(opened.plaintext);
   const answer = compute(path, inner.body);
   const draft = draftOf(path, inner.body, answer, { nonce: inner.nonce, channel: 'hpke' });
-  await service.vouching.issue(draft);
+  const { encoded } = await service.vouching.issue(draft);
   const nonce = randomBytes(32);
   const sealer = await opened.sealer(nonce);
-  const head = { status: 200, contentType: answer.contentType, receipt: { id: draft.id, k: draft.k } };
+  const rides = headers['vouchsafe-receipt'] === '?1' && !answer.chunks;
+  const receipt = { id: draft.id, k: draft.k, ...(rides && { encoded }) };
+  const head = { status: 200, contentType: answer.contentType, receipt };
   const frames = [await sealer.seal(encodeSealedHead(head), false)];
   for (const part of answer.parts) frames.push(await sealer.seal(part, false));
   frames.push(await sealer.seal(new Uint8Array(0), true));
@@ -157,6 +158,18 @@ async function infer(service: TestService, { path, body, headers }: Received): P
     headers: { 'content-type': 'application/vouchsafe-sealed', 'ehbp-response-nonce': toHex(nonce) },
     body: Buffer.concat(frames),
   };
+}
+
+async function open(
+  keys: readonly CryptoKey[],
+  enc: Uint8Array,
+  body: Uint8Array,
+): Promise<OpenedRequest | undefined> {
+  for (const key of keys) {
+    const opened = await openRequest(key, enc, body).catch(() => undefined);
+    if (opened) return opened;
+  }
+  return undefined;
 }
 
 async function plain(
