@@ -17,7 +17,7 @@ import { examine, type Examination } from './doctorExamination.ts';
 import { printExamination } from './doctorText.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
 import { addJudgingOptions, anchorsOf, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
-import { withSpinner } from './serveSpinner.ts';
+import { withSpinner } from './spinner.ts';
 import { stderr, stdout } from './terminal.ts';
 import { printVerdict } from './verdictText.ts';
 

@@ -1,20 +1,8 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { release } from 'node:os';
-import { dirname, resolve } from 'node:path';
 import type { Config } from '../config/schema.ts';
 import { cudaStatus } from '../engine/cuda/status.ts';
-import { hasSystemCode } from '../errors/systemCode.ts';
+import { type Examined, examineDataFolder, examineSystem, toExamined } from '../main/findings.ts';
 import { lookAtHardware, openHardware } from '../main/hardware.ts';
 import { readStore } from '../models/store.ts';
-
-/** One thing that was looked at. */
-export interface Examined {
-  readonly what: string;
-  readonly state: 'usable' | 'absent' | 'unusable';
-  readonly detail: string;
-  readonly fix?: string | undefined;
-}
 
 /** What a machine offers to the service. */
 export interface Examination {
@@ -31,8 +19,12 @@ export interface Examination {
 /** Looks at hardware, models and folders as the service would. Evidence is not asked for. */
 export async function examine(config: Config): Promise<Examination> {
   const look = await lookAtHardware(config);
-  const toExamined = ({ way, ...finding }: (typeof look)['devices']): Examined => ({ what: way, ...finding });
-  const service = [system(), await models(config), await dataFolder(config), await cuda(config)];
+  const service = [
+    examineSystem(),
+    await models(config),
+    await examineDataFolder(config),
+    await cuda(config),
+  ];
   return {
     cpu: look.cpu.map(toExamined),
     devices: [toExamined(look.devices)],
@@ -52,12 +44,6 @@ async function takenOf(config: Config): Promise<Pick<Examination, 'taken' | 'sim
     const problem = { code, message: error.message, advice: typeof advice === 'string' ? advice : '' };
     return { taken: undefined, simulated: false, problem };
   }
-}
-
-function system(): Examined {
-  const user = process.getuid?.() === 0 ? 'root' : `user ${process.getuid?.() ?? 'unknown'}`;
-  const detail = `Linux ${release()}, Node ${process.versions.node}, ${user}`;
-  return { what: 'system', state: 'usable', detail };
 }
 
 /** Without CUDA, models run on the CPU where that is allowed. */
@@ -83,20 +69,5 @@ async function models({ models: { directory, signing } }: Config): Promise<Exami
   } catch (error) {
     const { message, advice } = error as Error & { readonly advice?: string };
     return { what, state: 'unusable', detail: message, fix: advice };
-  }
-}
-
-async function dataFolder({ data: { directory } }: Config): Promise<Examined> {
-  const [what, path] = ['data', resolve(directory)];
-  try {
-    await access(path, constants.W_OK).catch(async (error: unknown) => {
-      // It is made at the first start.
-      if (!hasSystemCode(error, 'ENOENT')) throw error;
-      await access(dirname(path), constants.W_OK);
-    });
-    return { what, state: 'usable', detail: path };
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : path;
-    return { what, state: 'unusable', detail, fix: 'Set data.directory to a folder that may be written.' };
   }
 }

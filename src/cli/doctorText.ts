@@ -1,4 +1,5 @@
-import type { Examination, Examined } from './doctorExamination.ts';
+import type { Examined } from '../main/findings.ts';
+import type { Examination } from './doctorExamination.ts';
 import { printable, type Terminal, wrap } from './terminal.ts';
 
 const NAME_COLUMNS = 15;

@@ -40,13 +40,21 @@ const CLIENT_EXITS: Readonly<Record<ClientErrorCode, ExitCode>> = {
   REQUEST_REJECTED: EXIT.unreadable,
   KEYSET_CHANGED: EXIT.unreadable,
   EVIDENCE_REFUSED: EXIT.refused,
+  EVIDENCE_STALE: EXIT.refused,
+  SUITE_UNAVAILABLE: EXIT.refused,
   RESPONSE_REFUSED: EXIT.refused,
   TLS_REFUSED: EXIT.refused,
   RECEIPT_REFUSED: EXIT.refused,
   RECEIPT_MISSING: EXIT.refused,
   EVIDENCE_NOT_JUDGED: EXIT.notJudged,
   RECEIPT_NOT_JUDGED: EXIT.notJudged,
+  STORE_FAILED: EXIT.unreadable,
+  STORE_FULL: EXIT.unreadable,
+  RECORD_INVALID: EXIT.unreadable,
   UNBOUND_REFUSED: EXIT.misuse,
+  ORIGIN_REFUSED: EXIT.misuse,
+  REQUEST_UNSUPPORTED: EXIT.misuse,
+  REQUEST_UNSEALABLE: EXIT.misuse,
 };
 
 /** An error as what to print and how to exit; undefined for what nobody foresaw. */

@@ -1,7 +1,7 @@
 import type { Anchor } from '../../attestation/anchors.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
 import { readNamedAnchor } from '../../attestation/namedAnchor.ts';
-import { toEar } from '../../attestation/verdict/ear.ts';
+import { type EarClaims, type EarInputs, toEar } from '../../attestation/verdict/ear.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { CliError, EXIT } from './exit.ts';
 import { packageVersion } from './version.ts';
@@ -35,8 +35,9 @@ function canonical(given: string): string {
   return given.toLowerCase();
 }
 
-export function earOf(verdict: AnchoredVerdict): object {
-  const ear = toEar(verdict, packageVersion());
+/** The claims of a result, which say what was judged and which anchors were added. */
+export function earOf(verdict: AnchoredVerdict, inputs: EarInputs): EarClaims {
+  const ear = toEar(verdict, packageVersion(), inputs);
   const { extraAnchors } = verdict;
   if (!extraAnchors) return ear;
   const submods = Object.entries(ear.submods).map(

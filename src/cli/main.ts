@@ -34,6 +34,16 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./embed.ts')).embedCommand(),
   },
   {
+    name: 'proxy',
+    summary: 'an OpenAI-compatible address on this machine that verifies first, for any tool',
+    load: async () => (await import('./proxy.ts')).proxyCommand(),
+  },
+  {
+    name: 'relay',
+    summary: 'carry sealed requests for callers who hide who they are',
+    load: async () => (await import('./relay.ts')).relayCommand(),
+  },
+  {
     name: 'verify',
     summary: 'judge a bundle, a receipt, evidence or a live service',
     load: async () => (await import('./verify.ts')).verifyCommand(),
@@ -62,6 +72,11 @@ const COMMANDS: readonly Entry[] = [
     name: 'inspect',
     summary: 'show what a file says; nothing is verified',
     load: async () => (await import('./inspect.ts')).inspectCommand(),
+  },
+  {
+    name: 'measure',
+    summary: 'predict what a launch of given parts measures',
+    load: async () => (await import('./measure.ts')).measureCommand(),
   },
   {
     name: 'collateral',

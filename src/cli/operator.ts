@@ -1,4 +1,3 @@
-import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { appraiseEvidence } from '../../attestation/appraise.ts';
@@ -23,6 +22,7 @@ import { sayAnchors } from './extraAnchors.ts';
 import { readInput } from './files.ts';
 import { addJudgingOptions, anchorsOf, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
 import { signOperatorStatement } from './operatorSigning.ts';
+import { readPrivateKey } from './privateKey.ts';
 import { secondsText } from './receiptText.ts';
 import { printable, stderr, stdout } from './terminal.ts';
 import { printVerdict } from './verdictText.ts';
@@ -114,7 +114,7 @@ function daysOf(given: string): number {
 }
 
 async function runSign(flags: SignFlags): Promise<void> {
-  const [key, certificates] = await Promise.all([readKey(flags.key), readCertificates(flags.chain)]);
+  const [key, certificates] = await Promise.all([readPrivateKey(flags.key), readCertificates(flags.chain)]);
   const { url } = flags;
   const instance = url === undefined ? flags.instance : await judgedInstance(serviceOf(url), flags);
   if (!instance) throw new CliError(EXIT.misuse, 'no instance was named', 'Give --url or --instance.');
@@ -134,17 +134,6 @@ async function runSign(flags: SignFlags): Promise<void> {
   stdout.line(c.bold(`${printable(flags.out)}: ${printable(claims.organisation)} answers for`));
   stdout.line(`  ${instanceUrn(instance)} until ${secondsText(claims.notAfter)}`);
   stdout.line(`  statement ${toHex(nodeCrypto.hash('sha256', encoded))}`);
-}
-
-async function readKey(path: string): Promise<KeyObject> {
-  const pem = Buffer.from(await readInput(path));
-  const passphrase = process.env['VOUCHSAFE_KEY_PASSPHRASE'];
-  try {
-    return createPrivateKey({ key: pem, ...(passphrase !== undefined && { passphrase }) });
-  } catch {
-    const advice = 'Give a private key in PEM. VOUCHSAFE_KEY_PASSPHRASE opens one that is encrypted.';
-    throw new CliError(EXIT.unreadable, `${path} holds no private key that can be read`, advice);
-  }
 }
 
 function organisation([leaf]: readonly Uint8Array[]): string {

@@ -16,7 +16,7 @@ import { newCommand } from './command.ts';
 import { timeOf } from './exchangeFiles.ts';
 import { CliError, describeError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { recognise, type ShownKind } from './materialRecognition.ts';
+import { recognise, type ShownKind } from '../../attestation/recognition/recognise.ts';
 import { cpuPolicy } from './policyFromCpu.ts';
 import { devicesPolicy } from './policyFromDevices.ts';
 import type { Seen } from './policyFromSeen.ts';

@@ -9,9 +9,14 @@ import { verifyDevice, type VerifiedDevice } from '../../attestation/evidence/nv
 import { parseAttestation } from '../client/attestation.ts';
 import { CliError, describeError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { parseEitherKind, pemCertificates, readDeviceFile, type ReadDevice } from './inspectDeviceFile.ts';
-import { splitReportAndChain } from './materialDevice.ts';
-import { recognise, type ShownKind } from './materialRecognition.ts';
+import {
+  parseEitherKind,
+  pemCertificates,
+  readDeviceFile,
+  type ReadDevice,
+} from '../../attestation/recognition/deviceFile.ts';
+import { splitReportAndChain } from '../../attestation/recognition/reportWithChain.ts';
+import { recognise, type ShownKind } from '../../attestation/recognition/recognise.ts';
 
 /** Devices of one file, not verified. */
 export interface DevicesOfFile {

@@ -13,7 +13,7 @@ import { CliError, EXIT } from './exit.ts';
 import { isFolder, readInput } from './files.ts';
 import { printReplay, replayJson } from './replayText.ts';
 import { savedExchange, savedManifest } from './saved.ts';
-import { withSpinner } from './serveSpinner.ts';
+import { withSpinner } from './spinner.ts';
 import { stderr, stdout } from './terminal.ts';
 
 interface ReplayFlags extends ExchangeFlags {

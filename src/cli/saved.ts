@@ -18,23 +18,23 @@ const FILE = {
 } as const;
 
 /** Makes the folder before anything is sent: an answer that cannot be kept cannot be proved later. */
-export async function prepareFolder(folder: string): Promise<void> {
+export async function prepareFolder(folder: string, option = '--save'): Promise<void> {
   try {
-    await makeFolder(resolve(folder));
+    await makeFolder(resolve(folder), option);
     await access(folder, constants.W_OK);
   } catch (error) {
     if (error instanceof CliError) throw error;
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    throw new CliError(EXIT.misuse, `--save: ${folder} cannot be written: ${code}`);
+    throw new CliError(EXIT.misuse, `${option}: ${folder} cannot be written: ${code}`);
   }
 }
 
 /** Step by step: Node's own recursive `mkdir` never ends where a folder takes none, such as /proc. */
-async function makeFolder(folder: string): Promise<void> {
+async function makeFolder(folder: string, option: string): Promise<void> {
   const found = await stat(folder).catch(() => undefined);
   if (found?.isDirectory()) return;
-  if (found) throw new CliError(EXIT.misuse, `--save: ${folder} is a file`, 'Name a folder.');
-  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  if (found) throw new CliError(EXIT.misuse, `${option}: ${folder} is a file`, 'Name a folder.');
+  if (dirname(folder) !== folder) await makeFolder(dirname(folder), option);
   await mkdir(folder, { mode: 0o700 });
 }
 

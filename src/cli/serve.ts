@@ -8,7 +8,7 @@ import { newCommand } from './command.ts';
 import { readConfig } from './config.ts';
 import { CliError, EXIT } from './exit.ts';
 import { bannerLines, describeService } from './serveBanner.ts';
-import { withSpinner } from './serveSpinner.ts';
+import { withSpinner } from './spinner.ts';
 import { stderr, stdout } from './terminal.ts';
 
 interface ServeFlags {

@@ -18,6 +18,8 @@ export interface ServiceFacts {
   readonly hardware: string;
   readonly provider: string;
   readonly needsKey: boolean;
+  /** Whether there is an admin key, which the console needs. */
+  readonly hasConsole: boolean;
 }
 
 const keysetSchema = z.object({ digest: z.string() });
@@ -41,6 +43,7 @@ export async function describeService(
     hardware: ready?.hardware ?? 'unknown',
     provider: config.engine.provider,
     needsKey: keysRequired(config),
+    hasConsole: config.keys.adminKeySha256 !== undefined,
   };
 }
 
@@ -70,6 +73,7 @@ export function bannerLines(
     '',
     row('address', c.cyan(facts.url)),
     ...(facts.grpc === undefined ? [] : [row('grpc', c.cyan(facts.grpc))]),
+    ...(facts.hasConsole ? [row('console', c.cyan(`${facts.url}/console`))] : []),
     ...(models.length > 0 ? models : [c.yellow('none')]).map((model, i) =>
       row(i === 0 ? 'models' : '', model),
     ),

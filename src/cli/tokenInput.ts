@@ -8,7 +8,7 @@ import { parseNrasPolicy, type NrasPolicy } from '../../attestation/policy/nras.
 import { parseAttestation } from '../client/attestation.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
-import { KIND_NAMES, kindOf } from './material.ts';
+import { KIND_NAMES, kindOf } from '../../attestation/recognition/ownKinds.ts';
 
 /** Options that say which devices the service was asked about. */
 export interface SentFlags {

@@ -1,40 +1,48 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { appraiseBundle, appraiseEvidence, appraiseReceipt } from '../../attestation/appraise.ts';
-import { mergeCollateral, NO_COLLATERAL } from '../../attestation/collateral.ts';
+import { type Collateral, mergeCollateral, NO_COLLATERAL } from '../../attestation/collateral.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import type { Exchange } from '../../attestation/receipt/appraise.ts';
 import type { ReceiptClaims } from '../../attestation/receipt/claims.ts';
+import type { JudgedInput } from '../../attestation/verification/parts.ts';
 import type { ShownContent } from '../../attestation/receipt/openingsAppraisal.ts';
 import { fetchAttestation, freshNonce, parseAttestation } from '../client/attestation.ts';
 import { EvidenceTls } from '../client/evidenceTls.ts';
 import { serviceAt } from '../client/http.ts';
 import { newCommand, EXIT_HELP } from './command.ts';
+import { EAR_FORMS } from './earToken.ts';
 import { exchangeOf, nonceOf, timeOf, type ExchangeFlags } from './exchangeFiles.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
-import { earOf, sayAnchors, type AnchoredVerdict } from './extraAnchors.ts';
+import { sayAnchors, type AnchoredVerdict } from './extraAnchors.ts';
 import { isFolder, readInput } from './files.ts';
 import { addJudgingOptions, anchorsOf, collateralOf, policyOf, type JudgingFlags } from './judging.ts';
-import { KIND_NAMES, kindOf } from './material.ts';
+import { KIND_NAMES, kindOf } from '../../attestation/recognition/ownKinds.ts';
 import { receiptRows, type Row } from './receiptText.ts';
 import { savedExchange } from './saved.ts';
 import { printable, stdout, wrap } from './terminal.ts';
 import { printVerdict } from './verdictText.ts';
 import { extractShown, judgeDisclosure, printShown, shownJson } from './verifyDisclosure.ts';
+import {
+  checkOutput,
+  jsonText,
+  type OutputFlags,
+  type OutputParts,
+  put,
+  writeOutput,
+} from './verifyOutput.ts';
 import { unfit } from './verifyUnfit.ts';
 
-interface VerifyFlags extends JudgingFlags, ExchangeFlags {
+interface VerifyFlags extends JudgingFlags, ExchangeFlags, OutputFlags {
   readonly at?: string;
   readonly receipt?: string;
   readonly evidence?: string;
   readonly extract?: string;
-  readonly ear?: boolean;
-  readonly json?: boolean;
   readonly verbose?: boolean;
 }
 
 /** What was judged, and what came of it. */
-interface Judged {
+interface Judged extends Pick<OutputParts, 'inputs' | 'context'> {
   /** Such as `bundle answer.cbor`. */
   readonly input: string;
   readonly verdict: AnchoredVerdict;
@@ -81,17 +89,33 @@ export function verifyCommand(): Command {
   return addJudgingOptions(command)
     .option('--verbose', 'give the reason of checks that passed, too')
     .option('--json', 'print the verdict as JSON')
-    .option('--ear', 'print the verdict as claims of an EAT attestation result (EAR)')
+    .addOption(
+      new Option(
+        '--ear [form]',
+        'give the verdict as an EAT attestation result (EAR): unsigned claims, or signed as a JWT or CWT, also where it refuses',
+      )
+        .choices(EAR_FORMS)
+        .preset('claims'),
+    )
+    .option(
+      '--ear-key <pem>',
+      'private key that signs the result, Ed25519 or P-256; whoever has the public key believes you',
+    )
+    .option('--steps', 'give the verdict as a document: what each step read, compared and proves')
+    .option('--out <file>', 'write --ear, --steps or --json there; the file must not exist')
     .addHelpText('after', EXIT_HELP)
     .action(runVerify);
 }
 
 async function runVerify(target: string | undefined, flags: VerifyFlags): Promise<void> {
-  const judged = await judge(target, flags);
-  const verdict = sayAnchors(judged.verdict, flags.anchor);
-  if (flags.ear) stdout.json(earOf(verdict));
-  else if (flags.json) stdout.json(judgedJson({ ...judged, verdict }));
-  else printJudged({ ...judged, verdict }, flags.verbose ?? false);
+  checkOutput(flags);
+  const given = await judge(target, flags);
+  const verdict = sayAnchors(given.verdict, flags.anchor);
+  const judged = { ...given, verdict };
+  if (!(await writeOutput(flags, judged))) {
+    if (flags.json) await put(flags.out, jsonText(judgedJson(judged)));
+    else printJudged(judged, flags.verbose ?? false);
+  }
   process.exitCode = exitOfDecision(verdict.decision);
 }
 
@@ -124,6 +148,11 @@ async function contextOf(flags: VerifyFlags): Promise<AppraisalContext> {
   return { policy, collateral, anchors: anchorsOf(flags), now: timeOf(flags.at), crypto: nodeCrypto };
 }
 
+/** The caller's statements of vendors, and those that came with what is judged. */
+function withCollateral(context: AppraisalContext, brought: Collateral = NO_COLLATERAL): AppraisalContext {
+  return { ...context, collateral: mergeCollateral(context.collateral, brought) };
+}
+
 async function judgeFile(path: string, flags: VerifyFlags): Promise<Judged> {
   const bytes = await readInput(path);
   const error = unfit(path, bytes);
@@ -137,19 +166,34 @@ async function judgeFile(path: string, flags: VerifyFlags): Promise<Judged> {
 
 async function judgeBundle(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {
   const exchange = await exchangeOf(flags);
-  const { verdict, receipt } = await appraiseBundle(bytes, exchange, await contextOf(flags));
-  return { input: `bundle ${path}`, verdict, claims: receipt?.claims, hints: contentHints(exchange) };
+  const context = await contextOf(flags);
+  const { verdict, receipt } = await appraiseBundle(bytes, exchange, context);
+  const inputs = [{ kind: 'bundle', name: path, bytes }] as const;
+  const hints = contentHints(exchange);
+  return { input: `bundle ${path}`, inputs, context, verdict, claims: receipt?.claims, hints };
 }
 
 async function judgeDisclosed(path: string, bytes: Uint8Array, flags: VerifyFlags): Promise<Judged> {
   const { evidence } = flags;
   const read = evidence === undefined ? undefined : readEvidence(await readInput(evidence));
   const context = await contextOf(flags);
-  const collateral = mergeCollateral(context.collateral, read?.collateral ?? NO_COLLATERAL);
-  const result = await judgeDisclosure(bytes, read?.document, { ...context, collateral });
+  const judging = withCollateral(context, read?.collateral);
+  const result = await judgeDisclosure(bytes, read?.document, judging);
   const { verdict, receipt, shown } = result;
   if (flags.extract !== undefined && shown.length > 0) await extractShown(flags.extract, shown);
-  return { input: `disclosure ${path}`, verdict, claims: receipt?.claims, shown, hints: [] };
+  const inputs: readonly JudgedInput[] = [
+    { kind: 'disclosure', name: path, bytes },
+    ...(read ? [{ kind: 'document', name: evidence ?? '', bytes: read.document } as const] : []),
+  ];
+  return {
+    input: `disclosure ${path}`,
+    inputs,
+    context: judging,
+    verdict,
+    claims: receipt?.claims,
+    shown,
+    hints: [],
+  };
 }
 
 function contentHints({ opening }: Exchange): readonly string[] {
@@ -161,14 +205,15 @@ async function judgeEvidence(path: string, bytes: Uint8Array, flags: VerifyFlags
   const context = await contextOf(flags);
   const nonce = nonceOf(flags.nonce);
   const read = readEvidence(bytes);
-  const collateral = mergeCollateral(context.collateral, read.collateral);
+  const judging = withCollateral(context, read.collateral);
   const proof = nonce && { nonce, ...read.place };
-  const { verdict } = await appraiseEvidence(read.document, proof, { ...context, collateral });
+  const { verdict } = await appraiseEvidence(read.document, proof, judging);
+  const inputs = [{ kind: 'document', name: path, bytes: read.document }] as const;
   const answers = read.answers === undefined ? '' : ` (it says that it answers ${read.answers})`;
   const hints = nonce
     ? []
     : [`--nonce takes the nonce that you chose${answers}; without it the evidence may be old`];
-  return { input: `${KIND_NAMES[kindOf(bytes)]} ${path}`, verdict, hints };
+  return { input: `${KIND_NAMES[kindOf(bytes)]} ${path}`, inputs, context: judging, verdict, hints };
 }
 
 /** A bare document does not say where it holds a nonce: an asker who was alone is number 0 of 1. */
@@ -196,11 +241,15 @@ async function judgeReceipt(path: string, bytes: Uint8Array, flags: VerifyFlags)
   const read = readEvidence(await readInput(flags.evidence));
   const exchange = await exchangeOf(flags);
   const context = await contextOf(flags);
-  const collateral = mergeCollateral(context.collateral, read.collateral);
-  const result = await appraiseReceipt(bytes, read.document, exchange, { ...context, collateral });
+  const judging = withCollateral(context, read.collateral);
+  const { verdict, receipt } = await appraiseReceipt(bytes, read.document, exchange, judging);
   const covered = 'a bundle also shows the later hardware report that covers the receipt';
   const hints = [...contentHints(exchange), covered];
-  return { input: `receipt ${path}`, verdict: result.verdict, claims: result.receipt?.claims, hints };
+  const inputs = [
+    { kind: 'receipt', name: path, bytes },
+    { kind: 'document', name: flags.evidence, bytes: read.document },
+  ] as const;
+  return { input: `receipt ${path}`, inputs, context: judging, verdict, claims: receipt?.claims, hints };
 }
 
 async function judgeService(url: string, flags: VerifyFlags): Promise<Judged> {
@@ -210,12 +259,10 @@ async function judgeService(url: string, flags: VerifyFlags): Promise<Judged> {
   const nonce = freshNonce();
   const tls = new EvidenceTls();
   const attestation = await fetchAttestation(serviceAt(url, tls.fetch, undefined), nonce);
-  const collateral = mergeCollateral(context.collateral, attestation.collateral);
+  const judging = withCollateral(context, attestation.collateral);
   const proof = { nonce, ...attestation.place };
-  const { verdict, appraisal } = await appraiseEvidence(attestation.document, proof, {
-    ...context,
-    collateral,
-  });
+  const { verdict, appraisal } = await appraiseEvidence(attestation.document, proof, judging);
   if (verdict.decision === 'accepted') tls.judge(appraisal.document?.keyset.tlsSpki);
-  return { input: `service ${url}`, verdict, hints: [] };
+  const inputs = [{ kind: 'document', name: url, bytes: attestation.document }] as const;
+  return { input: `service ${url}`, inputs, context: judging, verdict, hints: [] };
 }

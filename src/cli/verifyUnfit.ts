@@ -1,6 +1,6 @@
 import { CliError, EXIT } from './exit.ts';
 import { unknownText } from './inspectUnknown.ts';
-import { recognise, type ShownKind } from './materialRecognition.ts';
+import { recognise, type ShownKind } from '../../attestation/recognition/recognise.ts';
 
 /** What `verify` takes as it is. */
 const JUDGED: readonly ShownKind[] = ['disclosure', 'bundle', 'receipt', 'attestation', 'document'];

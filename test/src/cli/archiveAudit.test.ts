@@ -46,7 +46,16 @@ async function retained(): Promise<string> {
 }
 
 async function audit(path: string, ...more: readonly string[]): Promise<AuditReport> {
-  const ran = await vouchsafe(['audit', path, '--allow-simulated', '--json', ...AT, ...more]);
+  const ran = await vouchsafe([
+    'audit',
+    path,
+    '--allow-simulated',
+    '--json',
+    '--workers',
+    '0',
+    ...AT,
+    ...more,
+  ]);
   expect([ran.code, ran.stderr]).toEqual([0, '']);
   return JSON.parse(ran.stdout) as AuditReport;
 }

@@ -15,7 +15,7 @@ import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { NO_COLLATERAL } from '../../../attestation/collateral.ts';
 import { encodeDocument, parseDocument } from '../../../attestation/evidence/document.ts';
 import type { Verdict } from '../../../attestation/verdict/verdict.ts';
-import { encodeCollateralFile, parseCollateralFile } from '../../../src/collateral/file.ts';
+import { encodeCollateralFile, parseCollateralFile } from '../../../attestation/bundle/collateralFile.ts';
 import {
   CHIP_ID,
   generateChipKeys,

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { concat, toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { NO_COLLATERAL, type Collateral } from '../../../attestation/collateral.ts';
 import { parseCertificate, parsePemChain } from '../../../attestation/x509/certificate.ts';
-import { encodeCollateralFile } from '../../../src/collateral/file.ts';
+import { encodeCollateralFile } from '../../../attestation/bundle/collateralFile.ts';
 import { readCollateral } from '../../../src/cli/collateralInput.ts';
 import { CliError } from '../../../src/cli/exit.ts';
 import { describeCorpus } from '../../support/corpus.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { EXIT } from '../../../src/cli/exit.ts';
 import { inspectBytes, inspectionJson } from '../../../src/cli/inspect.ts';
-import type { ShownKind } from '../../../src/cli/materialRecognition.ts';
+import type { ShownKind } from '../../../attestation/recognition/recognise.ts';
 import { describeCorpus } from '../../support/corpus.ts';
 import { printed, said, unreadable } from './inspectOutput.ts';
 

@@ -88,7 +88,7 @@ describe('whatever is done to a file', () => {
           const inspection = attempt(altered(sample.bytes, changes));
           if (inspection) checkOutput(inspection);
         }),
-        propertyRuns(1500),
+        propertyRuns(600),
       );
     },
     PROPERTY_TIMEOUT,
@@ -105,7 +105,7 @@ describe('whatever is done to a file', () => {
           const inspection = attempt(changed);
           if (inspection) checkOutput(inspection);
         }),
-        propertyRuns(1500),
+        propertyRuns(600),
       );
     },
     PROPERTY_TIMEOUT,
@@ -121,7 +121,7 @@ describe('whatever is done to a file', () => {
           const inspection = attempt(Uint8Array.from(spliced));
           if (inspection) checkOutput(inspection);
         }),
-        propertyRuns(400),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,
@@ -135,7 +135,7 @@ describe('whatever is done to a file', () => {
           const inspection = attempt(Uint8Array.from(Buffer.concat([start, rest])));
           if (inspection) checkOutput(inspection);
         }),
-        propertyRuns(800),
+        propertyRuns(300),
       );
     },
     PROPERTY_TIMEOUT,

@@ -2,8 +2,8 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { concat, toBase64, toBase64Url, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { EXIT } from '../../../src/cli/exit.ts';
 import { inspectBytes, inspectionJson } from '../../../src/cli/inspect.ts';
-import { KIND_NAMES } from '../../../src/cli/material.ts';
-import { EVIDENCE_NAMES } from '../../../src/cli/materialEvidence.ts';
+import { KIND_NAMES } from '../../../attestation/recognition/ownKinds.ts';
+import { EVIDENCE_NAMES } from '../../../attestation/recognition/evidenceKinds.ts';
 import { genoaReport, mintAuthority } from '../../support/snpAuthority.ts';
 import {
   dstackLog,

@@ -5,7 +5,7 @@ import { expect, test } from '@jest/globals';
 import { EXIT } from '../../../src/cli/exit.ts';
 import { inspectBytes, inspectFile, inspectionJson, type Inspection } from '../../../src/cli/inspect.ts';
 import { rangesText } from '../../../src/cli/inspectSection.ts';
-import type { ShownKind } from '../../../src/cli/materialRecognition.ts';
+import type { ShownKind } from '../../../attestation/recognition/recognise.ts';
 import { describeCorpus } from '../../support/corpus.ts';
 import { printed, said, unreadable } from './inspectOutput.ts';
 

@@ -86,7 +86,7 @@ describe('whatever is done to material of NVIDIA', () => {
           const { bytes } = samples[which % samples.length]!;
           checkShown(attempt(withBytes(bytes, changes), withOptions ? beside : undefined));
         }),
-        propertyRuns(600),
+        propertyRuns(250),
       );
     },
     PROPERTY_TIMEOUT,
@@ -116,7 +116,7 @@ describe('whatever is done to material of NVIDIA', () => {
             );
           },
         ),
-        propertyRuns(600),
+        propertyRuns(250),
       );
     },
     PROPERTY_TIMEOUT,
@@ -132,7 +132,7 @@ describe('whatever is done to material of NVIDIA', () => {
             attempt(withOpaque(isSwitch ? material.lockedSwitch.report : material.gpu.report, fields)),
           );
         }),
-        propertyRuns(600),
+        propertyRuns(250),
       );
     },
     PROPERTY_TIMEOUT,
@@ -165,7 +165,7 @@ describe('whatever is done to material of NVIDIA', () => {
           ];
           checkShown(attempt(utf8(JSON.stringify(forms[form]))));
         }),
-        propertyRuns(400),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,
@@ -201,7 +201,7 @@ describe('whatever is done to material of NVIDIA', () => {
           ];
           checkShown(attempt(forms[form]!));
         }),
-        propertyRuns(600),
+        propertyRuns(250),
       );
     },
     PROPERTY_TIMEOUT,
@@ -246,7 +246,7 @@ describe('whatever is done to material of NVIDIA', () => {
             checkShown(attempt(Uint8Array.from(Buffer.from(xml, 'utf8'))));
           },
         ),
-        propertyRuns(300),
+        propertyRuns(100),
       );
     },
     PROPERTY_TIMEOUT,
@@ -269,7 +269,7 @@ describe('whatever is done to material of NVIDIA', () => {
         fc.property(fc.constantFrom(...starts), fc.uint8Array({ maxLength: 3000 }), (start, rest) => {
           checkShown(attempt(Uint8Array.from([...fromHex(start), ...rest])));
         }),
-        propertyRuns(400),
+        propertyRuns(150),
       );
     },
     PROPERTY_TIMEOUT,

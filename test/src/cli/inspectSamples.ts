@@ -6,8 +6,8 @@ import type { CpuEvidence, EncodedTpmQuote, Platform } from '../../../attestatio
 import { encodeAnchor } from '../../../attestation/log/anchor.ts';
 import { SIMULATED_POLICY } from '../../../attestation/policy/defaults.ts';
 import { encodeTimestampRequest } from '../../../attestation/time/timestampExchange.ts';
-import { encodeCollateralFile } from '../../../src/collateral/file.ts';
-import type { ShownKind } from '../../../src/cli/materialRecognition.ts';
+import { encodeCollateralFile } from '../../../attestation/bundle/collateralFile.ts';
+import type { ShownKind } from '../../../attestation/recognition/recognise.ts';
 import {
   BOOT,
   ccelLog,

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { toBase64, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { EXIT } from '../../../src/cli/exit.ts';
-import { recognise } from '../../../src/cli/materialRecognition.ts';
+import { recognise } from '../../../attestation/recognition/recognise.ts';
 import { unfit } from '../../../src/cli/verifyUnfit.ts';
 import { mintSamples, type Sample } from './inspectSamples.ts';
 
