@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import { auditFigures } from './audit.ts';
 import { bundleFigures } from './browserBundle.ts';
+import { clientFigures } from './client.ts';
 import { fsyncTime, latencyEmbeddings, loadEmbeddings, median, type Load } from './measure.ts';
 import { verifierFigures } from './verifierFigures.ts';
 import { evidenceFigures } from './evidenceDocuments.ts';
@@ -14,6 +15,8 @@ import { gpuFigures } from './gpuFigures.ts';
 import { logFigures } from './log.ts';
 import { embeddingFigures } from './inference/embeddings.ts';
 import { generationFigures } from './inference/generation.ts';
+import { sealedFigures } from './sealed.ts';
+import { pageFigures } from './page.ts';
 import { freePort, memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -30,6 +33,9 @@ const PARTS = [
   'log',
   'audit',
   'evidence',
+  'sealed',
+  'client',
+  'page',
 ] as const;
 type Part = (typeof PARTS)[number];
 
@@ -73,6 +79,9 @@ const measure: Readonly<Record<Part, () => Promise<readonly Figure[]>>> = {
   bundle: bundleFigures,
   audit: () => auditFigures(Number(options.receipts), rounds, say),
   evidence: () => evidenceFigures(rounds, seconds, say),
+  sealed: () => sealedFigures(rounds, say),
+  client: () => clientFigures(rounds, say),
+  page: () => pageFigures(rounds, say),
   log: () => logFigures(rounds, seconds, Number(options.logEntries), say),
 };
 const figures: Figure[] = [];

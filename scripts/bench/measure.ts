@@ -45,6 +45,11 @@ export interface LoadResult {
   readonly errors: number;
 }
 
+/** Bodies of the requests of a load, which come in turn. */
+export function embeddingBodies(load: Load): readonly string[] {
+  return LOADS[load].map((input) => JSON.stringify({ model: 'glove-sif-100d', input }));
+}
+
 /** Embedding requests at a fixed concurrency for some seconds, from this process. */
 export async function loadEmbeddings(
   url: string,
@@ -56,11 +61,11 @@ export async function loadEmbeddings(
     url,
     connections: concurrency,
     duration: seconds,
-    requests: LOADS[load].map((input) => ({
+    requests: embeddingBodies(load).map((body) => ({
       method: 'POST',
       path: '/v1/embeddings',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'glove-sif-100d', input }),
+      body,
     })),
   });
   return {

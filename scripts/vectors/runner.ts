@@ -1,19 +1,27 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { bhttpFamily } from './bhttp.ts';
+import { aciFamily } from './aci.ts';
 import { cborFamily } from './cbor.ts';
 import { coseFamily } from './cose.ts';
 import { sampleReceiptFamily, signedReceiptFamily } from './coseReceipts.ts';
+import { ehbpFamily } from './ehbp.ts';
 import type { Case, Family } from './family.ts';
+import { hpkeFamily } from './hpke.ts';
+import { jcsFamily } from './jcs.ts';
 import { consistencyFamily, inclusionFamily } from './merkle.ts';
 import { cosignatureFamily, noteFamily, vkeyFamily } from './notes.ts';
 import { logFamily, mirrorFamily, tilePathFamily } from './tiles.ts';
+import { ohttpFamily } from './ohttp.ts';
 import { PEERS } from './peers.ts';
 import { sigstoreTimestampFamily } from './timestamps.ts';
 import { parseJson, type VectorFile } from './vectorFile.ts';
 import { wycheproofFamily } from './wycheproof.ts';
 
 const FAMILIES: readonly Family[] = [
+  jcsFamily,
+  aciFamily,
   cborFamily,
   coseFamily,
   signedReceiptFamily,
@@ -28,6 +36,10 @@ const FAMILIES: readonly Family[] = [
   logFamily,
   mirrorFamily,
   sigstoreTimestampFamily,
+  hpkeFamily,
+  ehbpFamily,
+  bhttpFamily,
+  ohttpFamily,
 ];
 
 export interface Tally {
