@@ -10,6 +10,7 @@ import { SOFTWARE } from './config/package.ts';
 import { type Config, keysRequired } from './config/schema.ts';
 import { startArchive } from './main/archive.ts';
 import { endBySignal, endVouching, endWithoutDevices } from './main/ending.ts';
+import { findingsAtStart } from './main/findings.ts';
 import { type Hardware, type MachineOptions, openHardware } from './main/hardware.ts';
 import { type Logs, openLogs } from './main/logs.ts';
 import type { Start } from './main/start.ts';
@@ -19,6 +20,7 @@ import { listen, type Listening } from './http/listen.ts';
 import { createServiceLog } from './http/logging.ts';
 import { createService, type Service } from './http/service.ts';
 import { unwrapDataKey } from './models/sealed/wrappedKey.ts';
+import { configuredAci } from './receipts/aci/configuredAci.ts';
 import { configuredEvidence, type ConfiguredEvidence } from './receipts/configuredEvidence.ts';
 import { configuredKeyReleaser } from './receipts/configuredKeyRelease.ts';
 import { Vouching } from './receipts/vouching.ts';
@@ -138,14 +140,7 @@ async function assemble(
   undo.push(() => endVouching(vouching, hardware));
   evidence.follow(vouching);
   const models = early ?? (await loadVerified(start, vouching, loadModels));
-  const attester = attesterOf(vouching, keys);
-  const trustee = tdxToTrustee(
-    (reportData) => hardware.collectCpu(reportData),
-    () => hardware.bootLog(),
-  );
-  await models.openSealed(
-    dataKeySource({ ...config.keyRelease, attester, trustee, unwrap: unwrapDataKey, now }),
-  );
+  await openSealedModels(start, models, hardware, attesterOf(vouching, keys));
   const archive = await startArchive(start, { keyset: keys.keyset, instanceLog, former, vouching, created });
   return createService({
     config,
@@ -153,17 +148,42 @@ async function assemble(
     vouching,
     archive,
     keyReleaser: await configuredKeyReleaser(config, vouching, now),
+    aci: configuredAci(config, {
+      keys: () => keys.current,
+      collectCpu: (reportData) => hardware.collectCpu(reportData),
+      receipts: vouching,
+      simulated: isSimulated,
+      now,
+    }),
     logs: { own: instanceLog, former },
     keyset: keys.keyset,
     hpkeKeys: () => keys.hpkeKeys,
+    hybridKeys: () => keys.hybridKeys,
     tlsKey: config.tls.enabled ? () => keys.tls : undefined,
     collateralStatus: evidence.status,
+    findings: await findingsAtStart(config, hardware.findings),
     simulated: isSimulated,
     software: SOFTWARE,
     logFailure: () => instanceLog.failure?.code,
     log,
     now,
   });
+}
+
+/** Models whose data keys others release get them after evidence is there to show. */
+async function openSealedModels(
+  { config, now }: Start,
+  models: ConfiguredEngine,
+  hardware: Hardware,
+  attester: Attester,
+): Promise<void> {
+  const trustee = tdxToTrustee(
+    (reportData) => hardware.collectCpu(reportData),
+    () => hardware.bootLog(),
+  );
+  await models.openSealed(
+    dataKeySource({ ...config.keyRelease, attester, trustee, unwrap: unwrapDataKey, now }),
+  );
 }
 
 /** GPUs of a confidential VM take no work before our own verifier has accepted evidence of theirs. */

@@ -33,6 +33,11 @@ export class Admission {
     return this.#inside;
   }
 
+  /** Requests that wait for their turn: they were read, and the work on them has not begun. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   get isClosed(): boolean {
     return this.#closed;
   }

@@ -1,24 +1,30 @@
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { EHBP_KEYS_PATH } from '../../attestation/channel/ehbp.ts';
+import { withAciHeaders } from './aci.ts';
 import { dialectOf, errorBody } from './dialect.ts';
 import { type Action, endpoint, failureHead, json } from './endpoint.ts';
 import { ServiceError } from './errors.ts';
 import { INFERENCE_ROUTES } from './inferenceRoutes.ts';
 import { OPENAPI } from './openapi.ts';
 import { Outgoing } from './outgoing.ts';
+import { type ReadRoute, readRoutes } from './readRoutes.ts';
 import { PlainReply } from './reply.ts';
-import { attestation, keyset } from './routes/attestation.ts';
+import { aciRoutes } from './routes/aci.ts';
+import { keyset } from './routes/attestation.ts';
 import { livez, readyz } from './routes/health.ts';
+import { hpkeKeys } from './routes/hpkeKeys.ts';
 import { inferenceEndpoint } from './routes/inference.ts';
 import { metrics } from './routes/metrics.ts';
-import { listModels, retrieveModel } from './routes/models.ts';
 import { archiveRoutes } from './routes/archive.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { consoleRoutes } from './routes/console.ts';
 import { keyReleaseRoutes } from './routes/keyRelease.ts';
 import { logRoutes } from './routes/log.ts';
 import { live, modelMetadata, modelReady, ready, serverMetadata } from './routes/oip.ts';
+import { obliviousRoutes } from './routes/oblivious.ts';
 import { operatorRoutes } from './routes/operator.ts';
-import { bundle, receipt } from './routes/receipts.ts';
+import { page } from './routes/pages.ts';
 import { receiptInclusion, receiptStatement } from './routes/scittReceipts.ts';
 import { repositoryRoutes } from './routes/repository.ts';
 import { scittRoutes } from './routes/scitt.ts';
@@ -36,9 +42,10 @@ export function createApp(service: Service): Express {
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', 'simple');
+  const reads = readRoutes(service);
   const routes = [
     ...inferenceRoutes(service),
-    ...otherRoutes(service),
+    ...otherRoutes(service, reads),
     ...repositoryRoutes(service),
     ...logRoutes(service),
     ...scittRoutes(service),
@@ -46,8 +53,13 @@ export function createApp(service: Service): Express {
     ...keyRoutes(service),
     ...keyReleaseRoutes(service),
     ...archiveRoutes(service),
+    ...aciRoutes(service),
+    ...consoleRoutes(service),
+    ...obliviousRoutes(service, reads),
   ];
-  for (const { method, path, handler } of routes) app[method](path, handler);
+  for (const { method, path, handler } of routes) {
+    app[method](path, withAciHeaders(service.aci, path, handler));
+  }
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map(({ method }) => method.toUpperCase());
     app.all(path, refuseMethod(methods));
@@ -67,7 +79,7 @@ function inferenceRoutes(service: Service): readonly Route[] {
   }));
 }
 
-function otherRoutes(service: Service): readonly Route[] {
+function otherRoutes(service: Service, reads: readonly ReadRoute[]): readonly Route[] {
   const get = (path: string, route: string, action: Action): Route => {
     const handler = endpoint(service, { route, dialect: dialectOf(path) }, action);
     return { method: 'get', path, handler };
@@ -75,14 +87,11 @@ function otherRoutes(service: Service): readonly Route[] {
   const describe = modelMetadata(service);
   const isReady = modelReady(service);
   return [
-    get('/v1/attestation', 'attestation', attestation(service)),
-    get('/v1/receipts/:id', 'receipt', receipt(service)),
-    get('/v1/receipts/:id/bundle', 'bundle', bundle(service)),
+    ...reads.map(({ path, name, action }) => get(path, name, action)),
     get('/v1/receipts/:id/statement', 'statement', receiptStatement(service)),
     get('/v1/receipts/:id/inclusion', 'inclusion', receiptInclusion(service)),
     get('/v1/keyset', 'keyset', keyset(service)),
-    get('/v1/models', 'models', listModels(service)),
-    get('/v1/models/:model', 'model', retrieveModel(service)),
+    get(EHBP_KEYS_PATH, 'hpke keys', hpkeKeys(service)),
     get('/v2', 'server', serverMetadata(service)),
     get('/v2/health/live', 'live', live()),
     get('/v2/health/ready', 'ready', ready(service)),
@@ -94,6 +103,8 @@ function otherRoutes(service: Service): readonly Route[] {
     get('/readyz', 'readyz', readyz(service)),
     get('/metrics', 'metrics', metrics(service)),
     get('/openapi.json', 'openapi', () => json(OPENAPI)),
+    get('/verify', 'page', page('verify')),
+    get('/console', 'page', page('console')),
   ];
 }
 

@@ -76,6 +76,14 @@ export class Gate {
     return asker;
   }
 
+  /** As `requireAdminKey`, and tells a known key of another role that it is of one. */
+  requireAdminRole(request: Headed): Asker {
+    const asker = this.#find(request);
+    if (asker && asker.role !== 'admin')
+      throw forbidden(`the key is of the role ${asker.role}, not of an admin`);
+    return this.requireAdminKey(request);
+  }
+
   #requireKey(request: Headed): Asker {
     if (!keyDigest(request)) throw new ServiceError('API_KEY_MISSING', 'the request has no API key');
     const asker = this.#find(request);

@@ -3,12 +3,13 @@ import { encodeDc } from '../../attestation/cbor/deterministic.ts';
 import type { ServiceError, ServiceErrorCode } from './errors.ts';
 
 /** How an API writes its errors. */
-export type Dialect = 'ours' | 'openai' | 'oip' | 'grpc' | 'scrapi';
+export type Dialect = 'ours' | 'openai' | 'aci' | 'oip' | 'grpc' | 'scrapi';
 
 /** The dialect of a path, for errors that no route answers. */
 export function dialectOf(path: string): Dialect {
   if (path.startsWith('/v2')) return 'oip';
   if (/^\/(?:entries|\.well-known\/scitt-keys)(?:[/?]|$)/.test(path)) return 'scrapi';
+  if (path.startsWith('/v1/aci/')) return 'aci';
   return /^\/v1\/(?:embeddings|completions|chat|responses|models)(?:[/?]|$)/.test(path) ? 'openai' : 'ours';
 }
 
@@ -58,10 +59,11 @@ export function errorValue(dialect: Dialect, error: ServiceError): object {
     case 'scrapi':
       return { error: { code, message, advice } };
     case 'openai':
+    case 'aci':
       return {
         error: {
           message: `${message}. ${advice}`,
-          type: openAiType(error.status),
+          type: (dialect === 'aci' ? aciType(error) : undefined) ?? openAiType(error),
           param: param ?? null,
           code,
         },
@@ -73,7 +75,14 @@ export function errorValue(dialect: Dialect, error: ServiceError): object {
   }
 }
 
-function openAiType(status: number): string {
+/** The types that ACI names (its section 10); its other errors have those of OpenAI's API. */
+function aciType({ status }: ServiceError): string | undefined {
+  if (status === 401) return 'unauthorized';
+  return status === 404 ? 'not_found' : undefined;
+}
+
+function openAiType({ status, code }: ServiceError): string {
+  if (code === 'SESSION_NOT_ACCEPTED') return 'session_not_accepted';
   if (status === 401) return 'authentication_error';
   if (status === 429) return 'rate_limit_error';
   return status < 500 ? 'invalid_request_error' : 'server_error';

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import type { Request, RequestHandler, Response } from 'express';
 import { type Dialect, errorBody, errorType } from './dialect.ts';
 import { type ServiceError, toServiceError } from './errors.ts';
@@ -36,6 +37,18 @@ export interface Answer extends AnswerHead {
 
 /** What a route does. An answer is sent; undefined where it was sent already. */
 export type Action = (context: Context) => Promise<Answer | undefined> | Answer;
+
+/** What an answer to a GET depends on. It looks the same whether it came openly or under a seal. */
+export interface ReadContext {
+  readonly request: Pick<IncomingMessage, 'headers'> & {
+    readonly params: Readonly<Record<string, string | string[] | undefined>>;
+    readonly query: Readonly<Record<string, unknown>>;
+  };
+  readonly lifetime: Pick<Lifetime, 'signal' | 'failure'>;
+}
+
+/** An action that may be asked for under a seal, too. */
+export type ReadAction = (context: ReadContext) => Promise<Answer> | Answer;
 
 /** A route as its name in logs and metrics, and the way it writes errors. */
 export interface EndpointOptions {

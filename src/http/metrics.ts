@@ -5,6 +5,10 @@ import type { Vouching } from '../receipts/vouching.ts';
 import type { KeeperStatus } from '../collateral/keeper.ts';
 import type { Admission } from './admission.ts';
 import { registerEvidenceMetrics } from './evidenceMetrics.ts';
+import type { CountedAnswer } from './monitoring/activity.ts';
+import type { Monitor } from './monitoring/monitor.ts';
+import type { ServiceState } from './monitoring/state.ts';
+import { registerStateMetrics } from './monitoring/stateMetrics.ts';
 
 /** How often the event loop is asked for its delay: what is measured is this longer. */
 const DELAY_RESOLUTION_MS = 10;
@@ -15,15 +19,20 @@ export interface MetricsParts {
   readonly vouching: Vouching;
   readonly admission: Admission;
   readonly collateralStatus?: (() => KeeperStatus) | undefined;
+  /** Counts for the console what is counted here, and ends with this. */
+  readonly monitor: Pick<Monitor, 'countRequest' | 'countAnswer' | 'close'>;
   readonly now: () => number;
 }
 
-/** What operators measure. Labels are routes and statuses, never anything of a request. */
+/** What operators measure. Labels are routes, statuses and served models, never anything else of a request. */
 export class Metrics {
   readonly #registry = new Registry();
   readonly #requests: Counter<'route' | 'status'>;
   readonly #latency: Histogram<'route'>;
   readonly #receipts: Counter;
+  readonly #answers: Counter<'model' | 'outcome'>;
+  readonly #tokens: Counter<'kind'>;
+  readonly #monitor: MetricsParts['monitor'];
   readonly #delay: IntervalHistogram;
 
   constructor(parts: MetricsParts) {
@@ -46,6 +55,19 @@ export class Metrics {
       help: 'Receipts that are durable in the log.',
       registers,
     });
+    this.#answers = new Counter({
+      name: 'vouchsafe_answers_total',
+      help: 'Answers that have a receipt, by model and how they ended.',
+      labelNames: ['model', 'outcome'],
+      registers,
+    });
+    this.#tokens = new Counter({
+      name: 'vouchsafe_tokens_total',
+      help: 'Tokens of answers that have a receipt; kind is prompt or completion.',
+      labelNames: ['kind'],
+      registers,
+    });
+    this.#monitor = parts.monitor;
     this.#delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
     this.#delay.enable();
     this.#observe(parts);
@@ -64,14 +86,27 @@ export class Metrics {
   countRequest(route: string, status: number, seconds: number): void {
     this.#requests.inc({ route, status });
     this.#latency.observe({ route }, seconds);
+    this.#monitor.countRequest(route, status, seconds);
   }
 
-  countReceipt(): void {
+  /** An answer whose receipt is durable. */
+  countAnswer(answer: CountedAnswer): void {
+    const { model, outcome, usage } = answer;
     this.#receipts.inc();
+    this.#answers.inc({ model: model.id, outcome });
+    this.#tokens.inc({ kind: 'prompt' }, usage.get('prompt_tokens') ?? 0);
+    this.#tokens.inc({ kind: 'completion' }, usage.get('completion_tokens') ?? 0);
+    this.#monitor.countAnswer(answer);
+  }
+
+  /** Measures the figures of the console, too. Call it once. */
+  observeState(read: () => ServiceState): void {
+    registerStateMetrics(this.#registry, read);
   }
 
   close(): void {
     this.#delay.disable();
+    this.#monitor.close();
   }
 
   /** Values that are read when somebody asks. */

@@ -2,9 +2,12 @@ import { LOG_RECEIPT_MEDIA_TYPE, STATEMENT_MEDIA_TYPE } from '../../attestation/
 import { OPERATOR_STATEMENT_TYPE } from '../../attestation/operator/statement.ts';
 import { SOFTWARE } from '../config/package.ts';
 import { CHAT, COMPLETIONS, EMBEDDINGS, GENERATE, INFER, RESPONSES } from './requestSchemas.ts';
+import { ACI_PATHS } from './openapiAci.ts';
 import { ARCHIVE_PATHS } from './openapiArchive.ts';
+import { CONSOLE_PATHS } from './openapiConsole.ts';
 import { KEY_RELEASE_PATHS } from './openapiKeyRelease.ts';
 import { LOG_PATHS } from './openapiLog.ts';
+import { OBLIVIOUS_PATHS } from './openapiOblivious.ts';
 import { answer, content, failure, JSON_TYPE, KEYED, keyed, open, path } from './openapiParts.ts';
 import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './routes/receipts.ts';
 
@@ -14,6 +17,12 @@ const FRESH_HEADER = {
   name: 'Vouchsafe-Fresh',
   in: 'header',
   description: 'Wait until a later evidence document covers the receipt.',
+  schema: { type: 'string', enum: ['?1'] },
+};
+const RECEIPT_HEADER = {
+  name: 'Vouchsafe-Receipt',
+  in: 'header',
+  description: 'Under a seal: have the receipt come with the answer.',
   schema: { type: 'string', enum: ['?1'] },
 };
 const VERSION = path('version', { type: 'string', enum: ['1'] });
@@ -40,7 +49,7 @@ function inference(
   return {
     summary,
     security: KEYED,
-    parameters: [...parameters, NONCE_HEADER, FRESH_HEADER],
+    parameters: [...parameters, NONCE_HEADER, FRESH_HEADER, RECEIPT_HEADER],
     requestBody: {
       required: true,
       content: { [JSON_TYPE]: { schema: body }, 'application/vouchsafe-sealed': {} },
@@ -191,7 +200,10 @@ export const OPENAPI = {
     },
     ...LOG_PATHS,
     ...KEY_RELEASE_PATHS,
+    ...OBLIVIOUS_PATHS,
+    ...ACI_PATHS,
     ...ARCHIVE_PATHS,
+    ...CONSOLE_PATHS,
     '/v2': { get: keyed('This server', [], answer('Name, version, extensions')) },
     '/v2/health/live': { get: open('Whether the process answers', answer('It does')) },
     '/v2/health/ready': { get: open('Whether requests are answered', answer('Yes'), { 503: failure('No') }) },
@@ -224,6 +236,21 @@ export const OPENAPI = {
     },
     '/metrics': {
       get: { ...open('Metrics for Prometheus', answer('Metrics', 'text/plain')), security: KEYED },
+    },
+    '/.well-known/hpke-keys': {
+      get: open(
+        'The X25519 key of the keyset in use, as clients of EHBP read it; what it is worth says only the evidence',
+        answer('One bare key configuration (RFC 9458 section 3.1)', 'application/ohttp-keys'),
+      ),
+    },
+    '/verify': {
+      get: open('The verifier as one page that needs no network', answer('The page', 'text/html')),
+    },
+    '/console': {
+      get: open(
+        'The console of operators as one page; what it shows needs the admin key',
+        answer('The page', 'text/html'),
+      ),
     },
     '/openapi.json': { get: open('This document', answer('OpenAPI 3.1')) },
   },

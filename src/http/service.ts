@@ -5,13 +5,17 @@ import type { Keyset } from '../../attestation/keyset.ts';
 import type { Archive } from '../archive/archive.ts';
 import type { Config } from '../config/schema.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { Aci } from '../receipts/aci/aci.ts';
 import type { KeyReleaser } from '../receipts/keyReleaser.ts';
 import type { Vouching } from '../receipts/vouching.ts';
 import { Admission } from './admission.ts';
 import { Gate } from './auth.ts';
 import type { Lifetime } from './lifetime.ts';
 import { stackFrames } from './logging.ts';
+import { INFERENCE_ROUTES } from './inferenceRoutes.ts';
 import { Metrics } from './metrics.ts';
+import { Monitor } from './monitoring/monitor.ts';
+import { type MachineFinding, readState } from './monitoring/state.ts';
 import { ReplayGuard } from './replayGuard.ts';
 import type { Unsealer } from './sealed.ts';
 import type { ServedLogs } from './servedLog.ts';
@@ -31,12 +35,18 @@ export interface ServiceParts {
   readonly archive?: Archive | undefined;
   /** Undefined where this node releases no keys. */
   readonly keyReleaser?: KeyReleaser | undefined;
+  /** Undefined where ACI is not spoken. */
+  readonly aci?: Aci | undefined;
   /** What is the same in all generations of its keys; for the keys in use ask `vouching`. */
   readonly keyset: Pick<Keyset, 'instance' | 'log' | 'origin'>;
   /** Private halves of the keysets' first HPKE keys: of the generation in use, then of one in its overlap. */
   readonly hpkeKeys: () => readonly CryptoKey[];
+  /** Those of the hybrid entries of the same generations; absent where the keysets have none. */
+  readonly hybridKeys?: (() => readonly CryptoKey[]) | undefined;
   /** Key of TLS of the keyset in use; undefined where TLS does not end here. */
   readonly tlsKey?: (() => TlsKey) | undefined;
+  /** What was found on this machine when the service started; nothing where nobody looked. */
+  readonly findings?: readonly MachineFinding[] | undefined;
   /** True where the evidence comes from simulated hardware. */
   readonly simulated: boolean;
   readonly software: { readonly name: string; readonly version: string };
@@ -46,11 +56,18 @@ export interface ServiceParts {
   readonly now: () => number;
 }
 
+/** Names of routes that answer inference; gRPC has one. */
+const INFERENCE: ReadonlySet<string> = new Set([
+  ...INFERENCE_ROUTES.map(({ name }) => name),
+  'grpc ModelInfer',
+]);
+
 /** The parts with what this room keeps for itself. */
 export interface Service extends ServiceParts {
   readonly gate: Gate;
   readonly admission: Admission;
   readonly metrics: Metrics;
+  readonly monitor: Monitor;
   readonly vouched: Vouched;
   readonly unsealers: () => readonly Unsealer[];
   /** Requests that are being answered. */
@@ -66,7 +83,15 @@ export function createService(parts: ServiceParts): Service {
   const { concurrency, queue } = config.limits;
   const admission = new Admission(concurrency, queue, config.keys.apiKeys.length);
   const { collateralStatus } = parts;
-  const metrics = new Metrics({ engine, vouching, admission, collateralStatus, now });
+  const monitor = new Monitor({
+    engine,
+    vouching,
+    admission,
+    log: parts.logs.own,
+    isInference: (route) => INFERENCE.has(route),
+    now,
+  });
+  const metrics = new Metrics({ engine, vouching, admission, collateralStatus, monitor, now });
   const vouched = new Vouched({
     engine,
     vouching,
@@ -76,31 +101,36 @@ export function createService(parts: ServiceParts): Service {
     onUnexpected: (error) => {
       log.error('a request failed unexpectedly', { frames: stackFrames(error) });
     },
-    onIssued: () => {
-      metrics.countReceipt();
+    onIssued: (answer) => {
+      metrics.countAnswer(answer);
     },
   });
-  return {
+  const service: Service = {
     ...parts,
     gate: new Gate(config),
     admission,
     metrics,
+    monitor,
     vouched,
-    unsealers: withGuards(parts.hpkeKeys),
+    unsealers: withGuards(parts),
     lifetimes: new Set(),
     collateral: () => vouching.collateral(),
     startedAt: Math.floor(now() / 1000),
     logsRequests: log.isDebugEnabled(),
   };
+  metrics.observeState(() => readState(service));
+  return service;
 }
 
-/** Each key has a guard of its own, which goes with it: a request opens under one key alone. */
-function withGuards(keys: () => readonly CryptoKey[]): () => readonly Unsealer[] {
+/** Each generation has a guard of its own, which goes with its keys: a request opens under one key alone. */
+function withGuards({ hpkeKeys, hybridKeys }: ServiceParts): () => readonly Unsealer[] {
   const guards = new WeakMap<CryptoKey, ReplayGuard>();
-  return () =>
-    keys().map((key) => {
+  return () => {
+    const hybrids = hybridKeys?.() ?? [];
+    return hpkeKeys().map((key, i) => {
       const guard = guards.get(key) ?? new ReplayGuard();
       guards.set(key, guard);
-      return { key, guard };
+      return { key, hybrid: hybrids[i], guard };
     });
+  };
 }

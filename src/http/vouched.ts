@@ -12,6 +12,7 @@ import { errorBody, errorValue } from './dialect.ts';
 import { COMPLETE, type Ending, endingOf, ServiceError, toServiceError } from './errors.ts';
 import { type Chunk, EventStream } from './eventStream.ts';
 import type { Call, InferenceRoute, Named } from './inference.ts';
+import type { CountedAnswer } from './monitoring/activity.ts';
 import { type Lifetime, untilAborted } from './lifetime.ts';
 import type { ReceiptNotice, Reply } from './reply.ts';
 import type { ServiceRequest } from './request.ts';
@@ -52,7 +53,8 @@ export interface VouchedParts {
   readonly receipts: boolean;
   /** Told of failures that nobody foresaw. */
   readonly onUnexpected: (error: unknown) => void;
-  readonly onIssued: () => void;
+  /** Told of each answer that has a receipt. */
+  readonly onIssued: (answer: CountedAnswer) => void;
   /** Names an answer; drawn at random unless an answer is made again. */
   readonly identify?: () => AnswerIdentity;
 }
@@ -208,7 +210,7 @@ export class Vouched {
     const issued = await this.#issue(exchange, ending, { kind: 'body', body });
     const covered = issued && (await this.#covered(exchange, issued));
     if (lifetime.gone) return;
-    const receipt = issued && { id, k, evidence: issued.cited.digest, covered };
+    const receipt = issued && { id, k, evidence: issued.cited.digest, covered, encoded: issued.encoded };
     const status = failure?.status ?? 200;
     const contentType = jsonLength === undefined ? JSON_TYPE : FRAMED_TYPE;
     const head = { status, contentType, jsonLength, retryAfter: failure?.retryAfter, receipt, failure };
@@ -265,7 +267,7 @@ export class Vouched {
     const draft = { id, k, nonce, channel, method, path, model, parameters, tenant, outcome, reason, usage };
     await this.#archive({ request, id, k, call }, response);
     const issued = await this.#parts.vouching.issue({ ...draft, request: request.bytes, response });
-    this.#parts.onIssued();
+    this.#parts.onIssued(draft);
     return issued;
   }
 

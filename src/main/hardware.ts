@@ -1,14 +1,26 @@
 import { readFile } from 'node:fs/promises';
 import { parsePemChain } from '../../attestation/x509/certificate.ts';
 import type { Collector } from '../../enclave/collect/collector.ts';
-import { lookAt, type Look, type Machine, openMachine, type Ways } from '../../enclave/collect/machine.ts';
+import {
+  type CpuWay,
+  lookAt,
+  type Look,
+  type Machine,
+  openMachine,
+  type Ways,
+} from '../../enclave/collect/machine.ts';
+import type { Finding } from '../../enclave/collect/finding.ts';
 import { createSimulatedCollector } from '../../enclave/collect/simulated/collector.ts';
 import { ConfigError } from '../config/errors.ts';
 import { signsOfHardware } from '../config/hardware.ts';
 import type { Config } from '../config/schema.ts';
 
 /** The hardware that the service takes. */
-export type Hardware = Collector & Pick<Machine, 'hasDevices' | 'admitWork' | 'bootLog' | 'close'>;
+export type Hardware = Collector &
+  Pick<Machine, 'hasDevices' | 'admitWork' | 'bootLog' | 'close'> & {
+    /** What was found of each way to evidence; nothing where it was not looked for. */
+    readonly findings: readonly Finding[];
+  };
 
 /** What stands for this machine in tests. */
 export interface MachineOptions {
@@ -33,13 +45,13 @@ export async function openHardware(config: Config, options: MachineOptions = {})
   if (options.collector) return asHardware(options.collector);
   const { collector, devices, gpus } = config.hardware;
   if (collector === 'simulated') return simulated(devices === 'none' ? 0 : gpus);
-  const machine = await openReal(config, options);
-  if (machine) return machine;
+  const { machine, findings } = await openReal(config, options);
+  if (machine) return { ...machine, findings };
   const [sign] = options.signs ?? signsOfHardware();
   if (sign !== undefined) {
     throw new ConfigError('COLLECTOR_MISSING', `${sign} exists, so hardware is not simulated here`);
   }
-  return simulated(devices === 'none' ? 0 : gpus);
+  return { ...(await simulated(devices === 'none' ? 0 : gpus)), findings };
 }
 
 /** SubjectPublicKeyInfo (DER) of the TPM's attestation key, for whoever issues its certificate. Throws `CollectError`. */
@@ -48,11 +60,38 @@ export async function readTpmKey({ hardware }: Config): Promise<Uint8Array> {
   return tpmKeyOfThisMachine(hardware.tpm);
 }
 
-async function openReal(config: Config, options: MachineOptions): Promise<Machine | undefined> {
+interface Opened {
+  readonly machine: Machine | undefined;
+  readonly findings: readonly Finding[];
+}
+
+async function openReal(config: Config, options: MachineOptions): Promise<Opened> {
   const { collector, devices } = config.hardware;
   // Tests that say what looks like hardware here mean all of it.
-  if (options.signs && !options.ways && collector === 'auto') return undefined;
-  return openMachine(await waysOf(config, options), { cpu: collector, devices });
+  if (options.signs && !options.ways && collector === 'auto') {
+    return { machine: undefined, findings: [] };
+  }
+  const { ways, findings } = remembering(await waysOf(config, options));
+  const machine = await openMachine(ways, { cpu: collector, devices });
+  return { machine, findings: findings() };
+}
+
+/** The same ways, with what was found of each: the machine is looked at once, and before it is opened. */
+function remembering({ cpu, devices }: Ways): {
+  readonly ways: Ways;
+  readonly findings: () => readonly Finding[];
+} {
+  const found = new Map<string, Finding>();
+  const noting = <Found extends Ways['devices'] | CpuWay>(way: Found): Found => ({
+    ...way,
+    async find() {
+      const finding = await way.find();
+      found.set(way.name, finding);
+      return finding;
+    },
+  });
+  const findings = (): readonly Finding[] => [...cpu, devices].flatMap(({ name }) => found.get(name) ?? []);
+  return { ways: { cpu: cpu.map(noting), devices: noting(devices) }, findings };
 }
 
 /** The libraries of foreign functions take memory: they are loaded where hardware is looked for. */
@@ -84,6 +123,7 @@ async function simulated(gpus: number): Promise<Hardware> {
 function asHardware(collector: Collector): Hardware {
   return {
     ...collector,
+    findings: [],
     hasDevices: false,
     admitWork: () => Promise.resolve(),
     bootLog: () => Promise.resolve(undefined),

@@ -33,7 +33,7 @@ export interface DeskParts {
   readonly engine: Engine;
   readonly vouching: Vouching;
   readonly archive?: Pick<Archive, 'keep' | 'contentFailure'> | undefined;
-  readonly metrics: Pick<Metrics, 'countRequest' | 'countReceipt'>;
+  readonly metrics: Pick<Metrics, 'countRequest' | 'countAnswer'>;
   readonly log: Logger;
 }
 
@@ -109,7 +109,7 @@ async function infer(parts: DeskParts, input: Infer, signal: AbortSignal): Promi
 
 async function issue({ vouching, metrics }: DeskParts, draft: Issue): Promise<Issued> {
   const { index, encoded, cited } = await vouching.issue(draft);
-  metrics.countReceipt();
+  metrics.countAnswer(draft);
   return { index, encoded, cited: cited.digest };
 }
 

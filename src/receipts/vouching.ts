@@ -238,6 +238,11 @@ export class Vouching {
     if (this.#line.mayRecover && !this.#stopped) void this.#line.collect();
   }
 
+  /** How long the newest document took; undefined while none was good. */
+  get evidenceTimes(): EvidenceTimes | undefined {
+    return this.#times;
+  }
+
   /** Tells how long each document takes that is good, the newest so far first. */
   watchEvidence(onTimes: (times: EvidenceTimes) => void): void {
     this.#onTimes = onTimes;

@@ -14,6 +14,7 @@ import type { Engine } from '../../src/engine/engine.ts';
 import { listen } from '../../src/http/listen.ts';
 import { createService, type Service } from '../../src/http/service.ts';
 import type { FormerServedLogs, ServedLog } from '../../src/http/servedLog.ts';
+import { configuredAci } from '../../src/receipts/aci/configuredAci.ts';
 import type { KeyReleaser } from '../../src/receipts/keyReleaser.ts';
 import { FakeEngine } from './fakeEngine.ts';
 import { NO_LOGS, serveMemoryLog } from './servedLog.ts';
@@ -33,12 +34,20 @@ export interface TestService {
 }
 
 const running: Pick<TestService, 'drain' | 'service'>[] = [];
-afterEach(async () => {
-  for (const { drain, service } of running.splice(0)) {
+const kept: Pick<TestService, 'drain' | 'service'>[] = [];
+afterEach(() => stopAll(running));
+afterAll(() => stopAll(kept));
+
+function list(keep = false): Pick<TestService, 'drain' | 'service'>[] {
+  return keep ? kept : running;
+}
+
+async function stopAll(services: Pick<TestService, 'drain' | 'service'>[]): Promise<void> {
+  for (const { drain, service } of services.splice(0)) {
     await drain(0);
     service.metrics.close();
   }
-});
+}
 
 /** Defaults for tests: any free port. */
 export function testConfig(overrides: ConfigOverrides = {}): Config {
@@ -58,6 +67,9 @@ export async function startTestService(
     own?: ServedLog;
     former?: FormerServedLogs;
     keyReleaser?: (world: World) => KeyReleaser;
+    /** Stopped after the last test of the file, not after this one. */
+    keep?: boolean;
+    findings?: Service['findings'];
   } = {},
 ): Promise<TestService> {
   const config = testConfig({ log: { level: 'debug' }, ...overrides });
@@ -69,14 +81,23 @@ export async function startTestService(
     engine: parts.engine ?? engine,
     vouching: world.vouching,
     keyReleaser: parts.keyReleaser?.(world),
+    aci: configuredAci(config, {
+      keys: () => world.keys.current,
+      collectCpu: (reportData) => world.collector.collectCpu(reportData),
+      receipts: world.vouching,
+      simulated: true,
+      now: parts.world?.now ?? (() => NOW),
+    }),
     logs: {
       own: parts.own ?? serveMemoryLog(world.log, world.keyring.keyset.origin),
       former: parts.former ?? NO_LOGS,
     },
     keyset: world.keyring.keyset,
     hpkeKeys: () => world.keys.hpkeKeys,
+    hybridKeys: () => world.keys.hybridKeys,
     tlsKey: config.tls.enabled ? () => world.keys.tls : undefined,
     collateralStatus: parts.collateralStatus,
+    findings: parts.findings,
     simulated: true,
     software: { name: 'vouchsafe', version: '0.0.0-test' },
     logFailure: parts.logFailure ?? (() => undefined),
@@ -84,7 +105,7 @@ export async function startTestService(
     now: parts.world?.now ?? (() => NOW),
   });
   const { port, drain } = await listen(service);
-  running.push({ drain, service });
+  list(parts.keep).push({ drain, service });
   const url = `${config.tls.enabled ? 'https' : 'http'}://127.0.0.1:${port}`;
   return {
     url,

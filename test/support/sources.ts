@@ -30,7 +30,7 @@ export function readSources(...folders: readonly string[]): readonly Source[] {
       ),
     )
     .map((path) => path.replaceAll('\\', '/'))
-    .filter((path) => /\.m?ts$|\.mjs$/.test(path))
+    .filter((path) => /\.(?:m?ts|tsx|mjs)$/.test(path))
     .sort()
     .map(readSource);
 }

@@ -3,13 +3,13 @@ import { encodeDc } from '../../../attestation/cbor/deterministic.ts';
 import type { Collateral } from '../../../attestation/collateral.ts';
 import { encodeKeyset } from '../../../attestation/keyset.ts';
 import type { EvidenceHead } from '../../receipts/evidence.ts';
-import { type Action, json } from '../endpoint.ts';
+import { type Action, json, type ReadAction } from '../endpoint.ts';
 import { parseNonce } from '../request.ts';
 import type { Service } from '../service.ts';
 import { hardwareOf } from './health.ts';
 
 /** `GET /v1/attestation?nonce=`: evidence made for the asker's nonce. Public: one asks before one trusts. */
-export function attestation(service: Service): Action {
+export function attestation(service: Service): ReadAction {
   const { vouching } = service;
   const collateralText = encodeOnce((collateral: Collateral) => encodeDc(encodeCollateral(collateral)));
   const documentText = encodeOnce(({ encoded }: EvidenceHead) => encoded);
@@ -31,9 +31,12 @@ export function attestation(service: Service): Action {
       collateral,
       OBJECT_END,
     ];
-    return { ...answer, body: Buffer.concat(parts) };
+    return { ...answer, headers: FOR_ANY_PAGE, body: Buffer.concat(parts) };
   };
 }
+
+/** Evidence is public, and pages that judge it come from elsewhere: from a disk, too. */
+const FOR_ANY_PAGE = { 'access-control-allow-origin': '*' };
 
 /** What many share is large: it is put into each answer as text that needs no escape. */
 const DOCUMENT_MEMBER = Buffer.from(',"document":"');

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { RequestHandler } from 'express';
-import { SEALED_CONTENT_TYPE } from '../../../attestation/channel/hpke.ts';
+import { ENCAPSULATED_KEY_HEADER, SEALED_CONTENT_TYPE } from '../../../attestation/channel/hpke.ts';
+import { watchForAci } from '../aci.ts';
 import { mediaType, readBody, requireJson } from '../body.ts';
 import { errorBody } from '../dialect.ts';
 import { type Context, endpoint, failureHead, type Frame } from '../endpoint.ts';
@@ -8,7 +9,7 @@ import { toServiceError } from '../errors.ts';
 import type { InferenceRoute } from '../inference.ts';
 import type { Reply } from '../reply.ts';
 import { headerNonce, requireNonce, type ServiceRequest, wantsFresh } from '../request.ts';
-import { unseal } from '../sealed.ts';
+import { decryptEhbp, unseal } from '../sealed.ts';
 import type { Service } from '../service.ts';
 import { JSON_LENGTH_HEADER, readFraming } from '../tensorFraming.ts';
 import { channelOf } from '../tls.ts';
@@ -17,7 +18,7 @@ import { channelOf } from '../tls.ts';
 const SEAL_BYTES = 64 * 1024;
 
 /** What an inference API needs of the service, where nothing is sealed. */
-export type PlainService = Frame & Pick<Service, 'gate' | 'admission' | 'vouched'>;
+export type PlainService = Frame & Pick<Service, 'gate' | 'admission' | 'vouched' | 'aci'>;
 
 type Serve<S> = (
   service: S,
@@ -28,9 +29,11 @@ type Serve<S> = (
 
 /** Mounts an inference API: authenticates, reads, opens what is sealed, and has the answer vouched for. */
 export function inferenceEndpoint(service: Service, name: string, route: InferenceRoute): RequestHandler {
-  return admitted(service, name, route, (...exchange) =>
-    isSealed(exchange[2].request) ? serveSealed(...exchange) : servePlain(...exchange),
-  );
+  return admitted(service, name, route, (...exchange) => {
+    const { request } = exchange[2];
+    if (isSealed(request)) return serveSealed(...exchange);
+    return isEhbp(request) ? serveEhbp(...exchange) : servePlain(...exchange);
+  });
 }
 
 /** The same for a process that has no key to open what is sealed. */
@@ -40,6 +43,11 @@ export function plainEndpoint(service: PlainService, name: string, route: Infere
 
 export function isSealed({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   return mediaType(headers['content-type']) === SEALED_CONTENT_TYPE;
+}
+
+/** Clients of EHBP send the header with every body; a request without a body is plain. */
+function isEhbp({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
+  return headers[ENCAPSULATED_KEY_HEADER] !== undefined;
 }
 
 function admitted<S extends PlainService>(
@@ -89,12 +97,12 @@ async function serveSealed(
   context: Context,
   tenant: string | undefined,
 ): Promise<void> {
-  const { request, response, outgoing, facts } = context;
+  const { request, outgoing } = context;
   const body = await readBody(request, service.config.limits.bodyBytes + SEAL_BYTES);
   const { request: inner, reply } = await unseal(service.unsealers(), request, body, outgoing);
-  try {
+  await refusingInside(route, context, reply, () => {
     const jsonLength = framingOf(route, inner.contentType, undefined);
-    await serve(service, route, context, reply, {
+    return serve(service, route, context, reply, {
       method: inner.method,
       path: inner.path,
       params: request.params as ServiceRequest['params'],
@@ -105,20 +113,58 @@ async function serveSealed(
       channel: 'hpke',
       tenant,
     });
+  });
+}
+
+/** Of what is said outside the body, the carrier may have made anything: the receipt says what was taken from there. */
+async function serveEhbp(
+  service: Service,
+  route: InferenceRoute,
+  context: Context,
+  tenant: string | undefined,
+): Promise<void> {
+  const { request, outgoing } = context;
+  const jsonLength = framingOf(route, request.headers['content-type'], request.headers[JSON_LENGTH_HEADER]);
+  const nonce = headerNonce(request);
+  const encrypted = await readBody(request, service.config.limits.bodyBytes + SEAL_BYTES);
+  const { body, reply } = await decryptEhbp(service.unsealers(), request, encrypted, outgoing);
+  await refusingInside(route, context, reply, () =>
+    serve(service, route, context, reply, {
+      method: request.method,
+      path: request.originalUrl,
+      params: request.params as ServiceRequest['params'],
+      bytes: body,
+      jsonLength,
+      nonce,
+      fresh: wantsFresh(request),
+      channel: 'hpke',
+      tenant,
+    }),
+  );
+}
+
+/** What is refused after the opening is refused under encryption: its text is for the client only. */
+async function refusingInside(
+  route: InferenceRoute,
+  { response, lifetime, facts }: Context,
+  reply: Reply,
+  answer: () => Promise<void>,
+): Promise<void> {
+  try {
+    await answer();
   } catch (error) {
-    // The refusal goes under the seal, too: its text is for the client only.
     if (response.headersSent) throw error;
     const failure = toServiceError(error);
     if (failure.code === 'INTERNAL') throw error;
     facts.code = failure.code;
-    if (!context.lifetime.gone) await reply.send(failureHead(failure), errorBody(route.dialect, failure));
+    if (!lifetime.gone) await reply.send(failureHead(failure), errorBody(route.dialect, failure));
   } finally {
     facts.status = reply.status;
   }
 }
 
 /** Under a seal the content type says it, as headers outside are the carrier's. */
-function framingOf(
+export function framingOf(
   route: InferenceRoute,
   contentType: string | undefined,
   header: string | readonly string[] | undefined,
@@ -129,11 +175,12 @@ function framingOf(
 }
 
 async function serve(
-  service: Pick<PlainService, 'vouched'>,
+  { vouched, aci }: Pick<PlainService, 'vouched' | 'aci'>,
   route: InferenceRoute,
-  { lifetime, facts }: Context,
+  { lifetime, facts, response }: Context,
   reply: Reply,
   request: ServiceRequest,
 ): Promise<void> {
-  Object.assign(facts, await service.vouched.serve(route, request, reply, lifetime));
+  const watched = watchForAci(aci, { route, reply, request, response, lifetime });
+  Object.assign(facts, await vouched.serve(watched.route, request, watched.reply, lifetime));
 }

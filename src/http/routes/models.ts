@@ -1,10 +1,10 @@
 import type { LoadedModel } from '../../engine/engine.ts';
-import { type Action, json } from '../endpoint.ts';
+import { json, type ReadAction } from '../endpoint.ts';
 import { requireModel } from '../inference.ts';
 import type { Service } from '../service.ts';
 
 /** `GET /v1/models` of OpenAI's API. */
-export function listModels(service: Service): Action {
+export function listModels(service: Service): ReadAction {
   return ({ request }) => {
     service.gate.tenantOf(request);
     const data = [...service.engine.models.values()].map((model) => toModel(service, model));
@@ -13,7 +13,7 @@ export function listModels(service: Service): Action {
 }
 
 /** `GET /v1/models/{model}` of OpenAI's API. */
-export function retrieveModel(service: Service): Action {
+export function retrieveModel(service: Service): ReadAction {
   return ({ request }) => {
     service.gate.tenantOf(request);
     const model = requireModel(service.engine, request.params['model'], 'the path');

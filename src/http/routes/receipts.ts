@@ -1,5 +1,5 @@
 import { ServiceError } from '../errors.ts';
-import type { Action, Context } from '../endpoint.ts';
+import type { ReadAction, ReadContext } from '../endpoint.ts';
 import { untilAborted } from '../lifetime.ts';
 import { wantsFresh } from '../request.ts';
 import type { Service } from '../service.ts';
@@ -9,7 +9,7 @@ export const RECEIPT_MEDIA_TYPE = 'application/cose; cose-type="cose-sign1"';
 export const BUNDLE_MEDIA_TYPE = 'application/vouchsafe-bundle+cbor';
 
 /** `GET /v1/receipts/{id}`, with the key that made the request. */
-export function receipt(service: Service): Action {
+export function receipt(service: Service): ReadAction {
   return async (context) => {
     const { id, tenant } = await findReceipt(service, context);
     return { status: 200, contentType: RECEIPT_MEDIA_TYPE, body: await service.vouching.receipt(id, tenant) };
@@ -17,7 +17,7 @@ export function receipt(service: Service): Action {
 }
 
 /** `GET /v1/receipts/{id}/bundle`: one file with everything that a verifier needs, offline. */
-export function bundle(service: Service): Action {
+export function bundle(service: Service): ReadAction {
   return async (context) => {
     const { id, tenant } = await findReceipt(service, context);
     return { status: 200, contentType: BUNDLE_MEDIA_TYPE, body: await service.vouching.bundle(id, tenant) };
@@ -32,7 +32,7 @@ interface Found {
 /** The receipt that the path names, for the tenant that made the request. */
 export async function findReceipt(
   { gate, vouching }: Service,
-  { request, lifetime }: Context,
+  { request, lifetime }: ReadContext,
 ): Promise<Found> {
   const tenant = gate.tenantOf(request);
   const id = request.params['id'];

@@ -35,7 +35,7 @@ function requestOf(path: string, body: object, changes: Partial<SealedRequest> =
 const EMBED = requestOf('/v1/embeddings', { model: 'fake', input: 'hello' });
 
 function seal(service: TestService, request: SealedRequest): Promise<SealedBody> {
-  return sealRequest(service.world.keyring.keyset.hpke[0]!.publicKey, encodeSealedRequest(request));
+  return sealRequest(service.world.keyring.keyset.hpke[0]!, encodeSealedRequest(request));
 }
 
 function send(service: TestService, path: string, sealed: SealedBody, headers = {}): Promise<Response> {
@@ -136,6 +136,24 @@ describe('a sealed request', () => {
     expect(issuedClaims(service)).toMatchObject([{ outcome: 'refused' }]);
   });
 
+  test('may be sealed to the hybrid key, whose generation has its overlap, too', async () => {
+    const service = await startTestService();
+    const [, key] = service.world.keyring.keyset.hpke;
+    const [first, second] = [
+      await sealRequest(key!, encodeSealedRequest(EMBED)),
+      await sealRequest(key!, encodeSealedRequest(EMBED)),
+    ];
+    const { head } = await open(first, await send(service, '/v1/embeddings', first));
+    expect(head.status).toBe(200);
+    expect((await send(service, '/v1/embeddings', first)).status).toBe(409);
+    await service.world.vouching.rotateKeys();
+    expect((await send(service, '/v1/embeddings', second)).status).toBe(200);
+    await service.world.vouching.rotateKeys();
+    expect(
+      (await send(service, '/v1/embeddings', await sealRequest(key!, encodeSealedRequest(EMBED)))).status,
+    ).toBe(422);
+  });
+
   test('path-move: the carrier cannot take it to another route', async () => {
     const service = await startTestService();
     for (const request of [
@@ -185,8 +203,8 @@ describe('a sealed request', () => {
     const sealed = await seal(service, EMBED);
     const noKey = await send(service, '/v1/embeddings', sealed, { [ENCAPSULATED_KEY_HEADER]: 'abc' });
     expect([noKey.status, await noKey.text()]).toEqual([400, expect.stringContaining('SEALED_MALFORMED')]);
-    const { publicKey } = service.world.keyring.keyset.hpke[0]!;
-    const junk = await send(service, '/v1/embeddings', await sealRequest(publicKey, Buffer.from('junk')));
+    const key = service.world.keyring.keyset.hpke[0]!;
+    const junk = await send(service, '/v1/embeddings', await sealRequest(key, Buffer.from('junk')));
     expect([junk.status, await junk.text()]).toEqual([400, expect.stringContaining('SEALED_MALFORMED')]);
   });
 });
@@ -194,7 +212,7 @@ describe('a sealed request', () => {
 describe('the memory of sealed requests', () => {
   test('refuses rather than forgets', () => {
     const guard = new ReplayGuard(2);
-    const keys = [1, 2, 3].map((byte) => new Uint8Array(32).fill(byte));
+    const keys = [1, 2, 3].map((byte) => new Uint8Array(byte === 2 ? 1120 : 32).fill(byte));
     guard.take(keys[0]!);
     guard.take(keys[1]!);
     expect(() => guard.take(keys[0]!)).toThrow(expect.objectContaining({ code: 'SEALED_REPLAY' }));

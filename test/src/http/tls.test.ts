@@ -133,10 +133,7 @@ describe('TLS that ends here', () => {
       contentType: 'application/json',
       body: Buffer.from(BODY),
     };
-    const sealed = await sealRequest(
-      service.world.keys.keyset.hpke[0]!.publicKey,
-      encodeSealedRequest(inner),
-    );
+    const sealed = await sealRequest(service.world.keys.keyset.hpke[0]!, encodeSealedRequest(inner));
     const headers = {
       'content-type': SEALED_CONTENT_TYPE,
       [ENCAPSULATED_KEY_HEADER]: Buffer.from(sealed.enc).toString('hex'),
@@ -172,7 +169,7 @@ describe('a rotation', () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const before = await embed(service, {}, { agent });
     expect(before.headers.connection).toBe('keep-alive');
-    const { publicKey } = service.world.keyring.keyset.hpke[0]!;
+    const key = service.world.keyring.keyset.hpke[0]!;
     const inner = {
       nonce: new Uint8Array(32).fill(5),
       method: 'POST',
@@ -180,7 +177,7 @@ describe('a rotation', () => {
       contentType: 'application/json',
       body: Buffer.from(BODY),
     };
-    const sealed = await sealRequest(publicKey, encodeSealedRequest(inner));
+    const sealed = await sealRequest(key, encodeSealedRequest(inner));
 
     const headers = { authorization: `Bearer ${ADMIN.key}` };
     const rotated = await ask(service, '/v1/keys/rotate', { method: 'POST', headers });
@@ -224,7 +221,7 @@ describe('a rotation', () => {
 
   test('after two of them what was sealed at first opens no more', async () => {
     const service = await startTestService();
-    const { publicKey } = service.world.keyring.keyset.hpke[0]!;
+    const key = service.world.keyring.keyset.hpke[0]!;
     const inner = {
       nonce: new Uint8Array(32).fill(5),
       method: 'POST',
@@ -232,7 +229,7 @@ describe('a rotation', () => {
       contentType: 'application/json',
       body: Buffer.from(BODY),
     };
-    const sealed = await sealRequest(publicKey, encodeSealedRequest(inner));
+    const sealed = await sealRequest(key, encodeSealedRequest(inner));
     await service.world.vouching.rotateKeys();
     await service.world.vouching.rotateKeys();
     const answer = await fetch(`${service.url}/v1/embeddings`, {
