@@ -1,7 +1,7 @@
 // npm test [-- JEST ARGUMENT …]: makes the clone ready, then types, lint, format and tests; stops at the first failure.
 // Arguments go to jest; `--quick` leaves lint and format out. The last line counts the tests.
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { bootstrap, ROOT, runMain } from './bootstrap.mjs';
@@ -168,6 +168,8 @@ function folderInMemory() {
     const { bavail, bsize } = statfsSync(SHARED_MEMORY);
     if (bavail * bsize < ROOM_BYTES) return undefined;
     const folder = mkdtempSync(join(SHARED_MEMORY, 'vouchsafe-'));
+    // As a folder for temporary files is: servers that tests start as another user look into it.
+    chmodSync(folder, 0o1777);
     const program = join(folder, 'program');
     writeFileSync(program, '#!/bin/sh\n', { mode: 0o700 });
     if (spawnSync(program).status === 0) return folder;

@@ -11,6 +11,7 @@ import { ClientError, type ClientErrorCode } from '../../../src/client/errors.ts
 import type { Fetch } from '../../../src/client/http.ts';
 import { MemoryReceiptStore } from '../../../src/client/receiptStore.ts';
 import type { Session } from '../../../src/client/session.ts';
+import { until } from '../../support/service.ts';
 import { attestation, HONEST, startTestService, type TestService } from './service.ts';
 
 let service: TestService;
@@ -262,6 +263,8 @@ describe('evidence is renewed', () => {
     clock += 0.45 * HOUR;
     expect((await post(session)).status).toBe(200);
     expect(asked()).toBe(2);
+    // Nobody waits for the one ahead of time.
+    await until(() => verdicts.length === 3);
     expect(verdicts).toEqual(['accepted', 'accepted', 'accepted']);
   });
 
