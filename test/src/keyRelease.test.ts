@@ -133,7 +133,7 @@ describe('a service with a sealed model', () => {
     const asking = await overrides({ from: 'vouchsafe', address: node.url });
     await expect(start(asking, lines)).rejects.toMatchObject(refused);
     await expect(start(await overrides({}), lines)).rejects.toMatchObject(refused);
-    const wrong = await overrides({ from: 'azure', address: node.url });
+    const wrong = await overrides({ from: 'trustee', address: node.url });
     await expect(start(wrong, lines)).rejects.toMatchObject(refused);
   });
 });
