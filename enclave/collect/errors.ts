@@ -1,3 +1,5 @@
+import { CodedError } from '../../attestation/codedError.ts';
+
 /** What a person can do about each failure of collection. The codes are stable. */
 const ADVICE = {
   DEVICE_MISSING:
@@ -29,15 +31,8 @@ const ADVICE = {
 export type CollectErrorCode = keyof typeof ADVICE;
 
 /** Evidence that could not be had, and why. */
-export class CollectError extends Error {
-  readonly code: CollectErrorCode;
-  /** What a person can do about it. */
-  readonly advice: string;
-
+export class CollectError extends CodedError<CollectErrorCode> {
   constructor(code: CollectErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'CollectError';
-    this.code = code;
-    this.advice = ADVICE[code];
+    super(ADVICE, code, message, options);
   }
 }

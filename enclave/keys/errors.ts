@@ -1,3 +1,5 @@
+import { CodedError } from '../../attestation/codedError.ts';
+
 /** What a person can do about each failure of an imported TLS key. The codes are stable. */
 const ADVICE = {
   PKCS12_UNREADABLE:
@@ -13,15 +15,8 @@ const ADVICE = {
 export type TlsKeyErrorCode = keyof typeof ADVICE;
 
 /** A TLS key that an operator brought and that cannot be used, and why. */
-export class TlsKeyError extends Error {
-  readonly code: TlsKeyErrorCode;
-  /** What a person can do about it. */
-  readonly advice: string;
-
+export class TlsKeyError extends CodedError<TlsKeyErrorCode> {
   constructor(code: TlsKeyErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'TlsKeyError';
-    this.code = code;
-    this.advice = ADVICE[code];
+    super(ADVICE, code, message, options);
   }
 }

@@ -1,3 +1,5 @@
+import { CodedError } from '../../attestation/codedError.ts';
+
 /** What a person can do about each failure of prediction. The codes are stable. */
 const ADVICE = {
   FIRMWARE_MALFORMED:
@@ -12,15 +14,8 @@ const ADVICE = {
 export type PredictErrorCode = keyof typeof ADVICE;
 
 /** Nothing can be predicted from these parts, and why. */
-export class PredictError extends Error {
-  readonly code: PredictErrorCode;
-  /** What a person can do about it. */
-  readonly advice: string;
-
+export class PredictError extends CodedError<PredictErrorCode> {
   constructor(code: PredictErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'PredictError';
-    this.code = code;
-    this.advice = ADVICE[code];
+    super(ADVICE, code, message, options);
   }
 }

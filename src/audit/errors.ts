@@ -1,4 +1,4 @@
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 
 /** Every reason for which an audit cannot be made, with what a person can do about it. What it finds is no error. */
 export const AUDIT_ERRORS = {

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 
 /** Every reason for which an export cannot be written or read, with what a person can do about it. Stable codes. */
 export const EXPORT_ERRORS = {

@@ -10,8 +10,11 @@ import type { InstanceFiles } from './source.ts';
 const CHECKPOINT = 'checkpoint';
 const EVIDENCE = /^evidence\/(\d+)\.cbor$/;
 const ANCHOR = /^anchors\/(\d+)\.cbor$/;
-/** An archive has documents before the entries that they cover, for as long as one pass of its mirror takes. */
-const LOOKS = 6;
+/**
+ * Looks at a log that stands still: an archive has documents before the entries that they cover, for as long as one pass
+ * of its mirror takes. A log that grows loses files while they are read, and is looked at more often.
+ */
+const LOOKS = { still: 6, moving: 30 } as const;
 const PAUSE_MS = 200;
 
 /** Files as they were at one time. */
@@ -61,17 +64,19 @@ export function snapshotOf(open: () => InstanceFiles): InstanceFiles {
 }
 
 async function takeState(open: () => InstanceFiles): Promise<State> {
-  for (let looks = 1; ; looks++) {
+  const looks = { still: 0, moving: 0 };
+  for (;;) {
     const found = await look(open);
     const { beyond, entries, hashes, isSteady } = found;
     if (isSteady && beyond.length === 0) return found;
     const later = await look(open);
-    if (isSteady && later.entries > entries && beyond.every(({ reach }) => reach <= later.entries)) {
-      return without(found, beyond);
-    }
+    const isReached = later.entries > entries && beyond.every(({ reach }) => reach <= later.entries);
+    if (isSteady && isReached) return without(found, beyond);
     // Retention removes entries whose hashes stay.
     const isRemoved = later.entries === entries && beyond.every(({ reach }) => reach <= hashes);
-    if (looks === LOOKS || (isSteady && isRemoved)) return found;
+    if (isSteady && isRemoved) return found;
+    const pace = later.entries > entries ? 'moving' : 'still';
+    if (++looks[pace] === LOOKS[pace]) return isReached ? without(found, beyond) : found;
     await setTimeout(PAUSE_MS);
   }
 }

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 
 /** Every reason for which an object store refuses, with what a person can do about it. The codes are stable. */
 export const OBJECT_STORE_ERRORS = {

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 import type { CpuFacts, DeviceFacts, Facts, HardwareFacts } from './hardwareFacts.ts';
 
 /** What may not happen to the hardware while an instance lives, with what a person can do about it. Stable codes. */

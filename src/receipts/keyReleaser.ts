@@ -23,7 +23,7 @@ import { policyDigest } from '../../attestation/policy/digest.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
 import { actSubject } from '../../attestation/receipt/record.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
-import { type Advice, CodedError } from '../errors/codedError.ts';
+import { type Advice, CodedError } from '../../attestation/codedError.ts';
 import { NonceStore } from './nonceStore.ts';
 import type { Vouching } from './vouching.ts';
 

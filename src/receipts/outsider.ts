@@ -1,4 +1,4 @@
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 import { readBody } from '../collateral/body.ts';
 import { CollateralError } from '../collateral/errors.ts';
 import type { NoteSignature } from '../../attestation/log/note.ts';

@@ -12,7 +12,7 @@ import type { ReferenceLibrary } from '../../attestation/evidence/nvidia/referen
 import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { createChainCache } from '../../attestation/x509/chainCache.ts';
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 import { defaultSelfCheckPolicy, ownSelfCheckPolicy } from './selfCheckPolicy.ts';
 
 const ADVICE = {

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors/codedError.ts';
+import { CodedError } from '../../attestation/codedError.ts';
 
 /** Why a witness does not start or go on, with what a person can do about it. The codes are stable. */
 export const WITNESS_ERRORS = {

@@ -1,3 +1,5 @@
+import { CodedError } from '../../../attestation/codedError.ts';
+
 /** What a person can do about each failure to get a data key. The codes are stable. */
 const ADVICE = {
   UNREACHABLE:
@@ -15,15 +17,8 @@ const ADVICE = {
 export type ReleaseErrorCode = keyof typeof ADVICE;
 
 /** Why a data key was not released. No message holds a byte of a key. */
-export class ReleaseError extends Error {
-  readonly code: ReleaseErrorCode;
-  /** What a person can do about it. */
-  readonly advice: string;
-
+export class ReleaseError extends CodedError<ReleaseErrorCode> {
   constructor(code: ReleaseErrorCode, message: string, options?: ErrorOptions) {
-    super(`${code}: ${message}`, options);
-    this.name = 'ReleaseError';
-    this.code = code;
-    this.advice = ADVICE[code];
+    super(ADVICE, code, `${code}: ${message}`, options);
   }
 }

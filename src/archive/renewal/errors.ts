@@ -1,4 +1,4 @@
-import { CodedError } from '../../errors/codedError.ts';
+import { CodedError } from '../../../attestation/codedError.ts';
 
 /** Every reason for which an archive is not renewed, with what a person can do about it. The codes are stable. */
 export const RENEWAL_ERRORS = {
