@@ -14,8 +14,8 @@ const ANCHOR = /^anchors\/(\d+)\.cbor$/;
  * Looks at a log that stands still: an archive has documents before the entries that they cover, for as long as one pass
  * of its mirror takes. A log that grows loses files while they are read, and is looked at more often.
  */
-const LOOKS = { still: 6, moving: 30 } as const;
-const PAUSE_MS = 200;
+const LOOKS = { still: 6, moving: 150 } as const;
+const PAUSE_MS = { still: 200, moving: 50 } as const;
 
 /** Files as they were at one time. */
 interface State {
@@ -77,7 +77,7 @@ async function takeState(open: () => InstanceFiles): Promise<State> {
     if (isSteady && isRemoved) return found;
     const pace = later.entries > entries ? 'moving' : 'still';
     if (++looks[pace] === LOOKS[pace]) return isReached ? without(found, beyond) : found;
-    await setTimeout(PAUSE_MS);
+    await setTimeout(PAUSE_MS[pace]);
   }
 }
 
