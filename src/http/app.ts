@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { EHBP_KEYS_PATH } from '../../attestation/channel/ehbp.ts';
 import { withAciHeaders } from './aci.ts';
 import { dialectOf, errorBody } from './dialect.ts';
-import { type Action, endpoint, failureHead, json } from './endpoint.ts';
+import { type Action, endpoint, failureHead, json, type Route } from './endpoint.ts';
 import { ServiceError } from './errors.ts';
 import { INFERENCE_ROUTES } from './inferenceRoutes.ts';
 import { OPENAPI } from './openapi.ts';
@@ -29,12 +29,6 @@ import { receiptInclusion, receiptStatement } from './routes/scittReceipts.ts';
 import { repositoryRoutes } from './routes/repository.ts';
 import { scittRoutes } from './routes/scitt.ts';
 import type { Service } from './service.ts';
-
-interface Route {
-  readonly method: 'get' | 'post' | 'put';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** The HTTP API. Inference comes first: each route before it would cost every request. */
 export function createApp(service: Service): Express {

@@ -50,6 +50,13 @@ export interface ReadContext {
 /** An action that may be asked for under a seal, too. */
 export type ReadAction = (context: ReadContext) => Promise<Answer> | Answer;
 
+/** Where a handler answers. */
+export interface Route {
+  readonly method: 'get' | 'post' | 'put';
+  readonly path: string;
+  readonly handler: RequestHandler;
+}
+
 /** A route as its name in logs and metrics, and the way it writes errors. */
 export interface EndpointOptions {
   readonly route: string;

@@ -1,17 +1,10 @@
-import type { RequestHandler } from 'express';
 import { type Aci } from '../../receipts/aci/aci.ts';
 import { AciPlatformError } from '../../receipts/aci/describe.ts';
 import { aciReceiptId } from '../aci.ts';
-import { type Action, endpoint, json } from '../endpoint.ts';
+import { type Action, endpoint, json, type Route } from '../endpoint.ts';
 import { ServiceError } from '../errors.ts';
 import type { Headed } from '../request.ts';
 import type { Service } from '../service.ts';
-
-interface Route {
-  readonly method: 'get';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 const NONCE = /^[0-9a-f]{64}$/;
 

@@ -2,10 +2,10 @@ import { toBase64Url } from '../../../attestation/bytes/bytes.ts';
 import type { ArchivedContent } from '../../archive/contentRecord.ts';
 import { ArchiveError } from '../../archive/errors.ts';
 import type { ReceiptRow } from '../../archive/query.ts';
-import { type Answer, type Context, json } from '../endpoint.ts';
+import { type Answer, type Context, json, type Route } from '../endpoint.ts';
 import type { Service } from '../service.ts';
 import { administrationRoutes } from './archiveAdmin.ts';
-import { type ArchiveRoute, type Asked, makeRoute } from './archiveRoute.ts';
+import { type Asked, makeRoute } from './archiveRoute.ts';
 import { claimBody, parseQuery, readJson } from './archiveRequests.ts';
 import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './receipts.ts';
 
@@ -13,7 +13,7 @@ import { BUNDLE_MEDIA_TYPE, RECEIPT_MEDIA_TYPE } from './receipts.ts';
 const LOOK = 'content read over HTTP';
 
 /** `/v1/archive/...`: receipts of all instances. Without a key there is nothing to see, on loopback, too. */
-export function archiveRoutes(service: Service): readonly ArchiveRoute[] {
+export function archiveRoutes(service: Service): readonly Route[] {
   const route = makeRoute(service, ({ gate }, { request }) => gate.roleOf(request));
   const audited = makeRoute(service, ({ gate }, { request }) => gate.requireAuditor(request));
   return [

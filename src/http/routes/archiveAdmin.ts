@@ -4,15 +4,15 @@ import type { Hold } from '../../archive/holds.ts';
 import { MAX_POLICY_BYTES } from '../../archive/policies.ts';
 import type { Asker } from '../auth.ts';
 import { readBody, requireJson } from '../body.ts';
-import { type Answer, json } from '../endpoint.ts';
+import { type Answer, json, type Route } from '../endpoint.ts';
 import type { Service } from '../service.ts';
-import { type ArchiveRoute, type Asked, makeRoute } from './archiveRoute.ts';
+import { type Asked, makeRoute } from './archiveRoute.ts';
 import { readJson, ruledBody, scopedBody } from './archiveRequests.ts';
 
 const REGISTERED = 'policy registered over HTTP';
 
 /** What admins do, each an act in the log before it takes effect, and what auditors read of that. */
-export function administrationRoutes(service: Service): readonly ArchiveRoute[] {
+export function administrationRoutes(service: Service): readonly Route[] {
   const audited = makeRoute(service, ({ gate }, { request }) => gate.requireAuditor(request));
   const admin = makeRoute(service, ({ gate }, { request }) => gate.requireAdminKey(request));
   return [

@@ -1,16 +1,9 @@
-import type { RequestHandler } from 'express';
 import type { Archive } from '../../archive/archive.ts';
 import { ArchiveError } from '../../archive/errors.ts';
 import type { Asker } from '../auth.ts';
 import { CACHE } from '../caching.ts';
-import { type Action, type Answer, type Context, endpoint } from '../endpoint.ts';
+import { type Action, type Answer, type Context, endpoint, type Route } from '../endpoint.ts';
 import type { Service } from '../service.ts';
-
-export interface ArchiveRoute {
-  readonly method: 'get' | 'post';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** What a route of the archive is given: who asks, and the archive, which is on. */
 export interface Asked {
@@ -24,11 +17,7 @@ export type Admits = (service: Service, context: Context) => Asker;
 
 /** Makes routes for those that `admits` lets in; the archive must be on. */
 export function makeRoute(service: Service, admits: Admits) {
-  return (
-    method: ArchiveRoute['method'],
-    path: string,
-    act: (asked: Asked) => Promise<Answer> | Answer,
-  ): ArchiveRoute => {
+  return (method: Route['method'], path: string, act: (asked: Asked) => Promise<Answer> | Answer): Route => {
     const action: Action = (context) => {
       // What is erased here must not be left in a cache.
       context.response.setHeader('cache-control', CACHE.never);

@@ -1,17 +1,10 @@
-import type { RequestHandler } from 'express';
 import { CACHE } from '../caching.ts';
-import { type Action, type Answer, type Context, endpoint, json } from '../endpoint.ts';
+import { type Action, type Answer, type Context, endpoint, json, type Route } from '../endpoint.ts';
 import { ServiceError } from '../errors.ts';
 import { MOST_ENTRIES, readFeed } from '../monitoring/feed.ts';
 import { SAMPLE_SECONDS } from '../monitoring/monitor.ts';
 import { consoleStatus } from '../monitoring/status.ts';
 import type { Service } from '../service.ts';
-
-interface Route {
-  readonly method: 'get';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** A count below 2^53. */
 const COUNT = /^(?:0|[1-9]\d{0,14})$/;

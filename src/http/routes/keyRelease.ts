@@ -1,17 +1,10 @@
-import type { RequestHandler } from 'express';
 import { toHex } from '../../../attestation/bytes/bytes.ts';
 import { KEY_ANSWER_TYPE, KEY_REQUEST_TYPE } from '../../../attestation/channel/keyRelease.ts';
 import { KeyReleaseError, type KeyReleaser } from '../../receipts/keyReleaser.ts';
 import { mediaType, readBody } from '../body.ts';
-import { type Action, type Context, endpoint, json } from '../endpoint.ts';
+import { type Action, type Context, endpoint, json, type Route } from '../endpoint.ts';
 import { ServiceError, type ServiceErrorCode } from '../errors.ts';
 import type { Service } from '../service.ts';
-
-interface Route {
-  readonly method: 'post';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** An evidence document of 4 MiB and the collateral of 64 devices. */
 const MAX_BODY_BYTES = 24 * 1024 * 1024;

@@ -1,15 +1,7 @@
-import type { RequestHandler } from 'express';
 import { toHex } from '../../../attestation/bytes/bytes.ts';
-import { nodeCrypto } from '../../../attestation/crypto/node.ts';
-import { actSubject } from '../../../attestation/receipt/record.ts';
-import { type Action, endpoint, json } from '../endpoint.ts';
+import { adminOf, recordAdminAct } from '../adminAct.ts';
+import { type Action, endpoint, json, type Route } from '../endpoint.ts';
 import type { Service } from '../service.ts';
-
-interface Route {
-  readonly method: 'post';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** Names the act in the log. */
 const RULE = 'key rotation';
@@ -24,12 +16,12 @@ export function keyRoutes(service: Service): readonly Route[] {
   return [{ method: 'post', path, handler }];
 }
 
-function rotate({ gate, vouching, log }: Service): Action {
+function rotate(service: Service): Action {
+  const { vouching, log } = service;
   return async ({ request }) => {
-    const { name: actor = 'admin' } = gate.requireAdminKey(request);
+    const actor = adminOf(service, request);
     const former = vouching.keysetDigest;
-    const subject = actSubject([former], nodeCrypto);
-    await vouching.recordAct({ act: 'admin', actor, rule: RULE, subject, count: 1 });
+    await recordAdminAct(service, actor, RULE, former);
     const head = await vouching.rotateKeys();
     const { generation, notAfter } = vouching.keyset;
     log.info('keys rotated', { generation, keyset: toHex(vouching.keysetDigest) });

@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { RequestHandler } from 'express';
 import { toHex, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { CACHE, cacheable } from '../caching.ts';
-import { type Action, type Answer, type Context, endpoint, json } from '../endpoint.ts';
+import { type Action, type Answer, type Context, endpoint, json, type Route } from '../endpoint.ts';
 import { ServiceError } from '../errors.ts';
 import { type FoundLog, logVkey } from '../servedLog.ts';
 import type { Service } from '../service.ts';
@@ -10,22 +9,16 @@ import { actFile, anchorList, attachedFile, evidenceFile } from './logFiles.ts';
 import { consistencyProof, consistencyReceipt, inclusionProof, inclusionReceipt } from './logProofs.ts';
 import { serveTile } from './logTiles.ts';
 
-interface GetRoute {
-  readonly method: 'get';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
-
 /** The log that a request is about, by its path. */
 type Find = (context: Context) => Promise<FoundLog>;
 type LogAction = (found: FoundLog, context: Context) => Promise<Answer> | Answer;
-type Get = (path: string, route: string, action: Action) => GetRoute;
+type Get = (path: string, route: string, action: Action) => Route;
 
 /**
  * The log as C2SP tlog-tiles: of the running instance below `/log`, of each instance below `/log/instances/<hex>`.
  * Checkpoints, hashes and consistency are public; entries are for auditors, as some are receipts of tenants.
  */
-export function logRoutes(service: Service): readonly GetRoute[] {
+export function logRoutes(service: Service): readonly Route[] {
   const get: Get = (path, route, action) => ({
     method: 'get',
     path,
@@ -47,12 +40,12 @@ export function logRoutes(service: Service): readonly GetRoute[] {
 }
 
 /** What lies beside the entries of an instance, by the names of its folder: for auditors, who have the entries. */
-function fileRoutes({ gate, archive }: Service, find: Find, get: Get): readonly GetRoute[] {
+function fileRoutes({ gate, archive }: Service, find: Find, get: Get): readonly Route[] {
   const forAuditors: Find = (context) => {
     gate.requireAuditor(context.request);
     return find(context);
   };
-  const route = (path: string, action: LogAction): GetRoute =>
+  const route = (path: string, action: LogAction): Route =>
     get(`/log/instances/:instance/${path}`, 'log files', withLog(forAuditors, action));
   return [
     route('evidence/:file', evidenceFile),
@@ -63,7 +56,7 @@ function fileRoutes({ gate, archive }: Service, find: Find, get: Get): readonly 
   ];
 }
 
-function treeRoutes({ gate }: Service, prefix: string, find: Find, get: Get): readonly GetRoute[] {
+function treeRoutes({ gate }: Service, prefix: string, find: Find, get: Get): readonly Route[] {
   const forAuditors: Find = (context) => {
     gate.requireAuditor(context.request);
     return find(context);

@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { parse as parseQuery } from 'node:querystring';
-import type { RequestHandler } from 'express';
 import type { BinaryRequest } from '../../../attestation/channel/ohttp/bhttp.ts';
 import {
   encodeKeyConfigs,
@@ -11,7 +10,7 @@ import {
 import { mediaType, readBody } from '../body.ts';
 import { CACHE, cacheable } from '../caching.ts';
 import { dialectOf, errorBody } from '../dialect.ts';
-import { type Action, type Answer, type Context, endpoint, failureHead } from '../endpoint.ts';
+import { type Action, type Answer, type Context, endpoint, failureHead, type Route } from '../endpoint.ts';
 import { ServiceError, toServiceError } from '../errors.ts';
 import { INFERENCE_ROUTES } from '../inferenceRoutes.ts';
 import { stackFrames } from '../logging.ts';
@@ -31,12 +30,6 @@ import { headerNonce, wantsFresh } from '../request.ts';
 import type { Service } from '../service.ts';
 import { JSON_LENGTH_HEADER } from '../tensorFraming.ts';
 import { framingOf } from './inference.ts';
-
-interface Route {
-  readonly method: 'get' | 'post';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** What encapsulation adds to a body: header, head of the request, padding, and 20 bytes for each chunk of 16 KiB. */
 const SEAL_BYTES = 128 * 1024;

@@ -1,4 +1,3 @@
-import type { RequestHandler } from 'express';
 import { toHex } from '../../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
 import { Refusal } from '../../../attestation/errors.ts';
@@ -9,17 +8,11 @@ import {
   type OperatorStatement,
 } from '../../../attestation/operator/statement.ts';
 import { checkOperatorStatement } from '../../../attestation/operator/verify.ts';
-import { actSubject } from '../../../attestation/receipt/record.ts';
+import { adminOf, recordAdminAct } from '../adminAct.ts';
 import { mediaType, readBody } from '../body.ts';
-import { type Action, endpoint, json } from '../endpoint.ts';
+import { type Action, endpoint, json, type Route } from '../endpoint.ts';
 import { ServiceError } from '../errors.ts';
 import type { Service } from '../service.ts';
-
-interface Route {
-  readonly method: 'put';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 /** Names the act in the log. */
 const RULE = 'operator statement';
@@ -34,9 +27,10 @@ export function operatorRoutes(service: Service): readonly Route[] {
   return [{ method: 'put', path, handler }];
 }
 
-function put({ gate, vouching, keyset, log, now }: Service): Action {
+function put(service: Service): Action {
+  const { vouching, keyset, log, now } = service;
   return async ({ request }) => {
-    const { name: actor = 'admin' } = gate.requireAdminKey(request);
+    const actor = adminOf(service, request);
     if (mediaType(request.headers['content-type']) !== OPERATOR_STATEMENT_TYPE) {
       throw new ServiceError(
         'CONTENT_TYPE_UNSUPPORTED',
@@ -46,8 +40,7 @@ function put({ gate, vouching, keyset, log, now }: Service): Action {
     const encoded = Uint8Array.from(await readBody(request, MAX_STATEMENT_BYTES));
     const statement = await check(encoded, keyset.instance, now());
     const digest = nodeCrypto.hash('sha256', encoded);
-    const subject = actSubject([digest], nodeCrypto);
-    await vouching.recordAct({ act: 'admin', actor, rule: RULE, subject, count: 1 });
+    await recordAdminAct(service, actor, RULE, digest);
     const head = await vouching.setOperatorStatement(encoded);
     log.info('operator statement', { organisation: statement.organisation, digest: toHex(digest) });
     return json({

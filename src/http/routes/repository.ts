@@ -1,9 +1,8 @@
-import type { RequestHandler } from 'express';
 import { z } from 'zod';
 import type { Engine } from '../../engine/engine.ts';
 import { readStore } from '../../models/store.ts';
 import { readBody } from '../body.ts';
-import { type Action, type Answer, type Context, endpoint, json } from '../endpoint.ts';
+import { type Action, type Answer, type Context, endpoint, json, type Route } from '../endpoint.ts';
 import { ServiceError } from '../errors.ts';
 import { parseObject } from '../inference.ts';
 import type { Service } from '../service.ts';
@@ -28,15 +27,9 @@ interface Entry {
   readonly reason: string;
 }
 
-interface PostRoute {
-  readonly method: 'post';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
-
 /** Routes of Triton's model repository extension: the admin key alone changes what is served. */
-export function repositoryRoutes(service: Service): readonly PostRoute[] {
-  const post = (path: string, route: string, act: (context: Context) => Promise<Answer>): PostRoute => {
+export function repositoryRoutes(service: Service): readonly Route[] {
+  const post = (path: string, route: string, act: (context: Context) => Promise<Answer>): Route => {
     const guarded: Action = async (context) => {
       service.gate.requireAdminKey(context.request);
       return act(context);

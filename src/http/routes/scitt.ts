@@ -1,4 +1,3 @@
-import type { RequestHandler } from 'express';
 import { toHex } from '../../../attestation/bytes/bytes.ts';
 import { encodeDc } from '../../../attestation/cbor/deterministic.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
@@ -12,17 +11,11 @@ import { Registrar, type Registered } from '../../receipts/registrar.ts';
 import { mediaType, readBody } from '../body.ts';
 import { CACHE, cacheable } from '../caching.ts';
 import { dialectOf } from '../dialect.ts';
-import { type Action, type Answer, type Context, endpoint } from '../endpoint.ts';
+import { type Action, type Answer, type Context, endpoint, type Route } from '../endpoint.ts';
 import { ServiceError, type ServiceErrorCode } from '../errors.ts';
 import { type NamedKey, nameKey, RetiredKeys } from '../retiredKeys.ts';
 import type { Service } from '../service.ts';
 import { logReceipt } from './scittReceipts.ts';
-
-interface Route {
-  readonly method: 'get' | 'post';
-  readonly path: string;
-  readonly handler: RequestHandler;
-}
 
 const COSE_MEDIA_TYPE = 'application/cose';
 const CBOR_MEDIA_TYPE = 'application/cbor';
