@@ -1,9 +1,10 @@
 import { appraiseEvidence, type JudgedDocument } from '../../attestation/appraise.ts';
+import { toHex } from '../../attestation/bytes/bytes.ts';
 import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
 import { portableCrypto } from '../../attestation/crypto/portable.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
-import type { EvidenceDocument } from '../../attestation/evidence/document.ts';
+import { documentDigest, type EvidenceDocument } from '../../attestation/evidence/document.ts';
 import { loadManifestReader } from '../../attestation/evidence/nvidia/rim.ts';
 import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { fetchAttestation, freshNonce, type Attestation } from './attestation.ts';
@@ -23,6 +24,8 @@ export type Judging = Pick<AppraisalContext, 'policy'> &
 export interface Trust {
   readonly verdict: Verdict;
   readonly document: EvidenceDocument;
+  /** Of the document, lower-case hex: receipts cite it by that. */
+  readonly digest: string;
   /** The same for receipts that cite it. */
   readonly judged: JudgedDocument;
   readonly context: () => AppraisalContext;
@@ -59,7 +62,9 @@ export async function appraiseService(
   if (verdict.decision !== 'accepted' || !appraisal.document) throw refusal(verdict);
   transport?.judge(appraisal.document.keyset.tlsSpki);
   service.oblivious?.trust(appraisal.document.keyset);
-  return { verdict, document: appraisal.document, judged, context, askedAt };
+  const { document } = appraisal;
+  const digest = toHex(documentDigest(document.encoded, context().crypto));
+  return { verdict, document, digest, judged, context, askedAt };
 }
 
 function contextOf(judging: Judging, supplied: Collateral): () => AppraisalContext {
