@@ -87,12 +87,12 @@ function hashOf(text) {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
-/** Each placeholder stands in the page once; the text that takes its place is taken as it is. */
+/** Each mark stands in the page once; the text that takes its place is taken as it is. */
 function fill(html, parts) {
-  return Object.entries(parts).reduce((page, [placeholder, text]) => {
-    const at = page.indexOf(placeholder);
-    if (at === -1 || page.indexOf(placeholder, at + placeholder.length) !== -1)
-      throw new Error(`page.html has ${placeholder} not exactly once`);
-    return page.slice(0, at) + text + page.slice(at + placeholder.length);
+  return Object.entries(parts).reduce((page, [mark, text]) => {
+    const at = page.indexOf(mark);
+    if (at === -1 || page.indexOf(mark, at + mark.length) !== -1)
+      throw new Error(`page.html has ${mark} not exactly once`);
+    return page.slice(0, at) + text + page.slice(at + mark.length);
   }, html);
 }

@@ -33,7 +33,7 @@ interface Case {
   readonly files: readonly Dropped[];
   readonly policy: 'default' | 'simulated';
   readonly nonce: string;
-  /** ISO 8601; empty for now. */
+  /** ISO 8601; empty where it is judged for the time of the run. */
   readonly at: string;
 }
 
