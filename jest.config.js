@@ -1,6 +1,6 @@
 /** @type {import('jest').Config} */
 export default {
-  testEnvironment: 'node',
+  testEnvironment: './test/support/environment.js',
   // Two noisy cores: real keys are made and real processes started.
   testTimeout: 30_000,
   roots: ['<rootDir>/test'],

@@ -1,4 +1,3 @@
-/** @jest-environment ./test/support/onnxEnvironment.js */
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { Decoder } from '../../../../src/engine/decoder/decoder.ts';
 import { HostedDecoder } from '../../../../src/engine/decoder/hosted.ts';

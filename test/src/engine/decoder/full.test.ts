@@ -1,4 +1,3 @@
-/** @jest-environment ./test/support/onnxEnvironment.js */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Decoder, Prefix, Slab } from '../../../../src/engine/decoder/decoder.ts';

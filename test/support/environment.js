@@ -2,7 +2,8 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { TestEnvironment } from 'jest-environment-node';
 
-// The runtime's environment is made once for a process, and by no test file of its own: a second one aborts.
+// onnxruntime's environment is made once for a process: a second one aborts it, and each test file has its own module
+// registry. So it is made here, before any file, and every file runs in this environment.
 const require = createRequire(import.meta.url);
 const { binding, initOrt } = require(join(dirname(require.resolve('onnxruntime-node')), 'binding.js'));
 initOrt();
@@ -12,7 +13,7 @@ binding.initOrtOnce = () => undefined;
  * Jest's environment with Node's own typed arrays: onnxruntime-node makes its outputs of those, and its JavaScript half
  * compares constructors.
  */
-export default class OnnxEnvironment extends TestEnvironment {
+export default class Environment extends TestEnvironment {
   constructor(config, context) {
     super(config, context);
     Object.assign(this.global, {
