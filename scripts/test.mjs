@@ -18,9 +18,6 @@ const ROOM_BYTES = 6 * 2 ** 30;
 /** Arguments of jest that say themselves how many workers there are. */
 const WORKERS = /^(?:-w|--maxWorkers|-i$|--runInBand$)/;
 
-/** A worker keeps the modules of every file that it ran: beyond this it spends its time on collecting garbage. */
-const FRESH_WORKERS = '--workerIdleMemoryLimit=1GB';
-
 const SOURCES = ['attestation', 'enclave', 'src'];
 const CHECKS = [
   { title: 'Types of pages', run: ['typescript/bin/tsc', '-p', 'src/page'] },
@@ -147,7 +144,7 @@ function runNode(args) {
 
 async function runJest(args) {
   rmSync(RESULTS, { force: true });
-  const workers = args.some((argument) => WORKERS.test(argument)) ? [] : ['--maxWorkers=2', FRESH_WORKERS];
+  const workers = args.some((argument) => WORKERS.test(argument)) ? [] : ['--maxWorkers=2'];
   const jest = ['jest/bin/jest.js', '--json', `--outputFile=${RESULTS}`, ...workers, ...args];
   const folder = folderInMemory();
   if (folder !== undefined) process.env['TMPDIR'] = folder;
