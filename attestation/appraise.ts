@@ -112,7 +112,7 @@ export async function appraiseReceipt(
  */
 export async function appraiseReceiptUnder(
   judged: JudgedDocument,
-  receipt: Uint8Array,
+  receipt: Uint8Array | ParsedReceipt,
   exchange: Exchange,
   context: AppraisalContext,
 ): Promise<ReceiptResult> {
@@ -134,7 +134,8 @@ export async function appraiseBundle(
   return appraiseParts(checks, bundle, exchange, { ...context, collateral });
 }
 
-interface ReceiptParts extends Pick<Bundle, 'receipt' | 'covering' | 'witnessed'> {
+interface ReceiptParts extends Pick<Bundle, 'covering' | 'witnessed'> {
+  readonly receipt: Uint8Array | ParsedReceipt;
   readonly cited: Uint8Array | JudgedDocument;
 }
 
@@ -171,7 +172,8 @@ async function appraiseParts(
   given: AppraisalContext,
 ): Promise<ReceiptResult> {
   const caller = forOneAppraisal(given);
-  const outside = await appraiseWitnessed(bundle, caller);
+  const encoded = bundle.receipt instanceof Uint8Array ? bundle.receipt : bundle.receipt.encoded;
+  const outside = await appraiseWitnessed({ ...bundle, receipt: encoded }, caller);
   // Valid then: all windows are judged for the time at which the evidence is known to have existed.
   const context = { ...caller, now: Math.min(caller.now, outside.upper?.time ?? caller.now) };
   const library = referenceLibrary(context);

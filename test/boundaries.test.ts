@@ -14,7 +14,12 @@ const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as 
 };
 
 /** The files of `attestation` that may name Node: its Node door. */
-const NODE_DOOR = ['attestation/node.ts', 'attestation/crypto/node.ts'];
+const NODE_DOOR = [
+  'attestation/node.ts',
+  'attestation/crypto/node.ts',
+  'attestation/crypto/nodeHpke.ts',
+  'attestation/crypto/openssl.ts',
+];
 /** The files of `attestation` that may name WebCrypto, which every runtime has. */
 const WEBCRYPTO_DOOR = ['attestation/crypto/portable.ts'];
 /** Puts formats together as a platform has them: an Azure VM is an HCL report, a CPU report and a TPM quote. */
@@ -58,6 +63,7 @@ const COLLECTOR_USERS = [
   'scripts/gpu/check/evidence.ts',
   'scripts/gpu/evidenceCommand.ts',
   'scripts/vectors/mint-simulated-roots.ts',
+  'scripts/vm/attestationKey.ts',
 ];
 
 type Rule = (target: string, source: Source) => boolean;

@@ -2,8 +2,15 @@ import { concat, utf8 } from '../bytes/bytes.ts';
 import { Refusal } from '../errors.ts';
 import type { HpkeKey } from '../keyset.ts';
 import { frame, joinContents, padFrame, parseFrames, unpadFrame, type FrameContent } from './frames.ts';
-import { IV_BYTES, libraryRuntime, type HpkeRuntime, type Receiving, type ResponseKeys } from './runtime.ts';
-import { hpkeSuite, senderSuite } from './suites.ts';
+import {
+  IV_BYTES,
+  libraryRuntime,
+  type HpkeRuntime,
+  type HpkeSender,
+  type Receiving,
+  type ResponseKeys,
+} from './runtime.ts';
+import { hpkeSuite, librarySender } from './suites.ts';
 
 /**
  * Encrypted bodies under HPKE base mode (RFC 9180): `enc` in the header `Ehbp-Encapsulated-Key`, frames of a 4-byte
@@ -42,20 +49,25 @@ export interface SealedBody {
 }
 
 /** Seals one request body, as one padded frame, to an entry of a verified keyset. */
-export async function sealRequest(key: HpkeKey, plaintext: Uint8Array): Promise<SealedBody> {
-  return (await prepareSeal(key))(plaintext);
+export async function sealRequest(
+  key: HpkeKey,
+  plaintext: Uint8Array,
+  sender?: HpkeSender,
+): Promise<SealedBody> {
+  return (await prepareSeal(key, sender))(plaintext);
 }
 
 /**
  * Agrees on the keys of one request before it is there, to an entry of a verified keyset: most of the work of sealing.
  * What is given seals one body and no second: another one has keys of its own.
  */
-export async function prepareSeal(key: HpkeKey): Promise<(plaintext: Uint8Array) => Promise<SealedBody>> {
-  const suite = await senderSuite(key);
-  const recipientPublicKey = await suite.kem.deserializePublicKey(key.publicKey);
-  const context = await suite.createSenderContext({ recipientPublicKey, info: PROFILE.info });
-  const enc = new Uint8Array(context.enc);
-  const secret = new Uint8Array(await context.export(PROFILE.exporter, SECRET_BYTES));
+export async function prepareSeal(
+  key: HpkeKey,
+  sender: HpkeSender = librarySender,
+): Promise<(plaintext: Uint8Array) => Promise<SealedBody>> {
+  const context = await sender.send(key, PROFILE.info);
+  const { enc } = context;
+  const secret = await context.export(PROFILE.exporter, SECRET_BYTES);
   let isUsed = false;
   return async (plaintext) => {
     if (isUsed) throw new TypeError('one agreement on keys seals one request');
@@ -63,9 +75,9 @@ export async function prepareSeal(key: HpkeKey): Promise<(plaintext: Uint8Array)
     const ciphertext = await context.seal(padFrame({ content: plaintext, final: true }));
     return {
       enc,
-      body: frame(new Uint8Array(ciphertext)),
+      body: frame(ciphertext),
       opener: async (responseNonce) =>
-        new FrameOpener(await libraryRuntime(suite).responseKeys(saltOf(enc, responseNonce), secret)),
+        new FrameOpener(await sender.responseKeys(saltOf(enc, responseNonce), secret)),
     };
   };
 }

@@ -1,5 +1,6 @@
 import type { CipherSuite } from '@hpke/core';
 import { utf8 } from '../bytes/bytes.ts';
+import type { HpkeKey } from '../keyset.ts';
 
 /** AES-256-GCM key, and its nonce, bytes. */
 export const KEY_BYTES = 32;
@@ -36,6 +37,20 @@ export interface HpkeRuntime {
   receive(privateKey: CryptoKey, enc: Uint8Array, info: Uint8Array): Soon<Receiving>;
   /** RFC 9458 section 4.4 from the exported secret on: extracted with the salt, expanded to `key` and `nonce`. */
   responseKeys(salt: Uint8Array, secret: Uint8Array): Soon<ResponseKeys>;
+}
+
+/** One HPKE context of a sender: its ciphertexts are opened in the order in which it sealed them. */
+export interface Sending {
+  /** Encapsulated key. */
+  readonly enc: Uint8Array;
+  seal(plaintext: Uint8Array): Soon<Uint8Array>;
+  export(context: Uint8Array, length: number): Soon<Uint8Array>;
+}
+
+/** How a runtime computes what sends requests; the library's is the portable one (`suites.ts`). */
+export interface HpkeSender extends Pick<HpkeRuntime, 'responseKeys'> {
+  /** Base mode, to an entry of a verified keyset. Refuses as `UNSUPPORTED` an entry of another suite. */
+  send(key: HpkeKey, info: Uint8Array): Soon<Sending>;
 }
 
 export function libraryRuntime(suite: CipherSuite): HpkeRuntime {

@@ -9,6 +9,7 @@ import { portableCrypto } from '../crypto/portable.ts';
 import { Refusal } from '../errors.ts';
 import { HPKE_SUITE, HYBRID_SUITE, isSuite, type HpkeKey, type Keyset } from '../keyset.ts';
 import { HmacHkdf } from './hkdf.ts';
+import { libraryRuntime, type HpkeSender } from './runtime.ts';
 
 /** The suite that a caller asks for: the hybrid one, the classical one, or the hybrid one where the keyset has it. */
 export type WantedSuite = 'hybrid' | 'x25519' | 'auto';
@@ -53,6 +54,21 @@ export async function senderSuite(key: HpkeKey): Promise<CipherSuite> {
     return hpkeSuite();
   }
 }
+
+/** Sending on the library and WebCrypto. All suites derive the keys of a response in the same way. */
+export const librarySender: HpkeSender = {
+  send: async (key, info) => {
+    const suite = await senderSuite(key);
+    const recipientPublicKey = await suite.kem.deserializePublicKey(key.publicKey);
+    const context = await suite.createSenderContext({ recipientPublicKey, info });
+    return {
+      enc: new Uint8Array(context.enc),
+      seal: async (plaintext) => new Uint8Array(await context.seal(plaintext)),
+      export: async (label, length) => new Uint8Array(await context.export(label, length)),
+    };
+  },
+  responseKeys: (salt, secret) => libraryRuntime(hpkeSuite()).responseKeys(salt, secret),
+};
 
 export function suiteOf(kem: KemInterface): CipherSuite {
   return new CipherSuite({ kem, kdf: new HmacHkdf(portableCrypto), aead: new Aes256Gcm() });

@@ -1,7 +1,9 @@
-import { constants, createHmac, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
+import { constants, createPublicKey, hash, type KeyObject, verify } from 'node:crypto';
 import { promisify } from 'node:util';
 import { equalBytes, fromHex } from '../bytes/bytes.ts';
 import { decodeBitString, decodeInteger, DerReader, readOnly, TAG } from '../x509/der.ts';
+import { nodeSender } from './nodeHpke.ts';
+import { hmacSha256 } from './openssl.ts';
 import type { CryptoProvider, SignatureScheme } from './provider.ts';
 
 /** Name of the curve in OpenSSL, and SubjectPublicKeyInfo before an uncompressed point's coordinates (RFC 5480). */
@@ -151,7 +153,8 @@ function hasPossibleSalt(scheme: SignatureScheme): boolean {
 function providerWith(findKey: typeof importKey): CryptoProvider {
   return {
     hash: (name, bytes) => hash(name, bytes, 'buffer'),
-    hmacSha256: (key, bytes) => createHmac('sha256', key).update(bytes).digest(),
+    hmacSha256: (key, bytes) => hmacSha256(key, bytes),
+    hpke: nodeSender,
     async verify(scheme, spki, data, signature) {
       try {
         const found = hasPossibleSalt(scheme) ? findKey(keyKindOf(scheme), spki) : undefined;

@@ -1,3 +1,5 @@
+import type { HpkeSender } from '../channel/runtime.ts';
+
 /** Hashes that evidence formats and our own bytes use. */
 export type HashName = 'sha1' | 'sha256' | 'sha384' | 'sha512';
 
@@ -31,6 +33,8 @@ export interface CryptoProvider {
    * once. Absent where remembering saves nothing.
    */
   readonly forOneVerification?: (() => CryptoProvider) | undefined;
+  /** What a client seals requests with; WebCrypto where it is absent. */
+  readonly hpke?: HpkeSender | undefined;
 }
 
 export type Sha256 = (bytes: Uint8Array) => Uint8Array;

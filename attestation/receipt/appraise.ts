@@ -38,9 +38,9 @@ export interface ReceiptAppraisal {
   readonly receipt: ParsedReceipt | undefined;
 }
 
-/** Judges a receipt against the document that it cites, whose own appraisal is separate. */
+/** Judges a receipt, encoded or parsed, against the document that it cites, whose own appraisal is separate. */
 export async function appraiseReceiptClaims(
-  encoded: Uint8Array,
+  given: Uint8Array | ParsedReceipt,
   cited: EvidenceDocument | undefined,
   devices: readonly VerifiedDevice[],
   exchange: Exchange,
@@ -48,7 +48,7 @@ export async function appraiseReceiptClaims(
   times: ReceiptTimes = {},
 ): Promise<ReceiptAppraisal> {
   const { value: receipt, checks } = await runSteps(STEPS, 'receipt', () =>
-    verifyReceipt(encoded, cited, context),
+    verifyReceipt(given, cited, context),
   );
   if (!receipt) {
     const rest = LATER.map((id) => notReached(id, 'receipt', 'the receipt did not verify'));
@@ -71,11 +71,11 @@ const LATER: readonly CheckId[] = [
 ];
 
 async function verifyReceipt(
-  encoded: Uint8Array,
+  given: Uint8Array | ParsedReceipt,
   cited: EvidenceDocument | undefined,
   { crypto }: AppraisalContext,
 ): Promise<ParsedReceipt> {
-  const receipt = parseReceipt(encoded);
+  const receipt = given instanceof Uint8Array ? parseReceipt(given) : given;
   if (!cited) throw new Refusal('EVIDENCE_INCOMPLETE', 'the cited document was refused', 'receipt.evidence');
   const digest = documentDigest(cited.encoded, crypto);
   if (!equalBytes(receipt.claims.evidenceDigest, digest)) {

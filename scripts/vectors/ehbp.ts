@@ -6,8 +6,8 @@ import { FrameCipher, openFrames } from '../../attestation/channel/hpke.ts';
 import { libraryRuntime, type HpkeRuntime } from '../../attestation/channel/runtime.ts';
 import { hpkeSuite } from '../../attestation/channel/suites.ts';
 import { HPKE_SUITE } from '../../attestation/keyset.ts';
-import { nodeRuntime } from '../../src/http/hpkeRuntime.ts';
-import { sealGcm } from '../../src/http/openssl.ts';
+import { nodeRuntime } from '../../attestation/crypto/nodeHpke.ts';
+import { sealGcm } from '../../attestation/crypto/openssl.ts';
 import { expectEqual, type Case, type Family } from './family.ts';
 import { hasMembers, hexSchema } from './vectorFile.ts';
 

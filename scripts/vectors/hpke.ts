@@ -15,7 +15,8 @@ import { HmacHkdf } from '../../attestation/channel/hkdf.ts';
 import { hpkeSuite } from '../../attestation/channel/suites.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { HPKE_SUITE, isSuite } from '../../attestation/keyset.ts';
-import { nodeRuntime } from '../../src/http/hpkeRuntime.ts';
+import { nodeRuntime, sendUnder } from '../../attestation/crypto/nodeHpke.ts';
+import { agreementKey } from '../../attestation/crypto/openssl.ts';
 import { nodeSuites } from '../../src/http/hpkeSuites.ts';
 import { expectEqual, type Case, type Family } from './family.ts';
 import { hexSchema, listsMembers } from './vectorFile.ts';
@@ -65,6 +66,7 @@ function casesOf(vector: Vector): readonly Case[] {
         check: () => checkVector(suite, vector),
       })),
       { name: `${name} as the service opens requests`, check: () => checkReceiving(vector) },
+      { name: `${name} as clients in Node seal requests`, check: () => checkSending(vector) },
     ];
   }
   const [kem, aead] = [kemOf(kem_id), aeadOf(aead_id)];
@@ -123,6 +125,22 @@ async function checkReceiving({
   }
   for (const { exporter_context, L, exported_value } of exports) {
     expectEqual(toHex(context.export(exporter_context, L)), toHex(exported_value), 'export');
+  }
+}
+
+async function checkSending({ ikmE, pkRm, enc, info, encryptions = [], exports }: Vector): Promise<void> {
+  // Ephemeral keys are given for tests alone, from the same octets as in the RFC.
+  const { privateKey } = await hpkeSuite().kem.deriveKeyPair(new Uint8Array(ikmE).buffer);
+  const sender = sendUnder(agreementKey(privateKey), pkRm, info);
+  expectEqual(toHex(sender.enc), toHex(enc), 'enc');
+  let seq = 0;
+  for (const { seq: at, pt, aad, ct } of encryptions) {
+    for (; seq < at; seq++) sender.seal(info);
+    expectEqual(toHex(sender.seal(pt, aad)), toHex(ct), `ciphertext ${at}`);
+    seq++;
+  }
+  for (const { exporter_context, L, exported_value } of exports) {
+    expectEqual(toHex(sender.export(exporter_context, L)), toHex(exported_value), 'export');
   }
 }
 

@@ -21,7 +21,7 @@ export interface ConnectOptions {
   readonly anchors?: readonly Anchor[];
   /** Goes before what the service supplies. */
   readonly collateral?: Collateral;
-  /** WebCrypto by default. */
+  /** WebCrypto by default. That of Node is several times as quick, for sealing, too. */
   readonly crypto?: CryptoProvider;
   /** Milliseconds since 1970; the clock of this machine by default. */
   readonly now?: () => number;
@@ -76,7 +76,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Ses
   return new Session({
     service,
     renewal,
-    sealer: new Sealer(suite),
+    sealer: new Sealer(suite, options.crypto?.hpke),
     policy,
     now,
     receipts,

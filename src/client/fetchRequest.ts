@@ -1,4 +1,4 @@
-import { concat } from '../../attestation/bytes/bytes.ts';
+import { concat, utf8 } from '../../attestation/bytes/bytes.ts';
 import { MAX_FRAME_BYTES } from '../../attestation/channel/hpke.ts';
 import { ClientError } from './errors.ts';
 import type { Plaintext } from './sealedExchange.ts';
@@ -37,7 +37,7 @@ export async function readFetchRequest(
   if (init?.body instanceof FormData) {
     throw new ClientError('REQUEST_UNSEALABLE', 'a form is no body that an API of the service takes');
   }
-  const request = toRequest(base, input, init);
+  const request = quickRequest(base, input, init) ?? toRequest(base, input, init);
   const path = pathBelow(base, request.url);
   const authorization = request.headers.get('authorization') ?? undefined;
   // That of a `Request` made here would end with it: it follows the caller's only while something holds it.
@@ -52,19 +52,48 @@ export async function readFetchRequest(
     kind: 'sealed',
     path,
     contentType,
-    body: await bodyOf(request),
+    body: request.body instanceof Uint8Array ? request.body : await readStream(request.body),
     authorization,
     fresh,
     signal,
   };
 }
 
+/** What is read of a `Request`. */
+interface Call extends Pick<Request, 'url' | 'method' | 'headers'> {
+  readonly body: Uint8Array | ReadableStream<Uint8Array> | null;
+}
+
+/**
+ * What clients of an API send, a `POST` of text or bytes to an address, takes no `Request`: to make one and to read its
+ * stream takes longer than to seal what is in it. Undefined for all else.
+ */
+function quickRequest(
+  base: string,
+  input: string | URL | Request,
+  init: RequestInit | undefined,
+): Call | undefined {
+  if (input instanceof Request || init?.method !== 'POST') return undefined;
+  const { body: given } = init;
+  const isBytes = given instanceof Uint8Array;
+  if (!isBytes && typeof given !== 'string') return undefined;
+  const url = addressOf(base, input);
+  if (url.username !== '' || url.password !== '') return undefined;
+  // A copy, as a `Request` has one: the caller may write over its own.
+  const body = isBytes ? new Uint8Array(given) : utf8(given);
+  if (body.length > MAX_BODY_BYTES) throw tooLarge();
+  return { url: url.href, method: 'POST', headers: new Headers(init.headers), body };
+}
+
 /** Streams are read whole before they are sealed. */
 function toRequest(base: string, input: string | URL | Request, init: RequestInit | undefined): Request {
   const options = { ...(init?.body instanceof ReadableStream && { duplex: 'half' }), ...init, signal: null };
   if (input instanceof Request) return new Request(input, options);
-  const url = URL.canParse(input) ? new URL(input) : new URL(input, `${base}/`);
-  return new Request(url, options);
+  return new Request(addressOf(base, input), options);
+}
+
+function addressOf(base: string, input: string | URL): URL {
+  return URL.canParse(input) ? new URL(input) : new URL(input, `${base}/`);
 }
 
 function pathBelow(base: string, address: string): string {
@@ -95,10 +124,10 @@ function typeOf(headers: Headers): string {
   return /^text\/plain\b/i.test(type) ? 'application/json' : type;
 }
 
-async function bodyOf(request: Request): Promise<Uint8Array> {
+async function readStream(stream: ReadableStream<Uint8Array> | null): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
-  const reader = request.body?.getReader();
+  const reader = stream?.getReader();
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
     const chunk: unknown = part.value;
     if (!(chunk instanceof Uint8Array)) {
@@ -107,9 +136,13 @@ async function bodyOf(request: Request): Promise<Uint8Array> {
     total += chunk.length;
     if (total > MAX_BODY_BYTES) {
       await reader?.cancel();
-      throw new ClientError('REQUEST_UNSEALABLE', `the body is larger than ${MAX_BODY_BYTES} bytes`);
+      throw tooLarge();
     }
     chunks.push(chunk);
   }
   return concat(...chunks);
+}
+
+function tooLarge(): ClientError {
+  return new ClientError('REQUEST_UNSEALABLE', `the body is larger than ${MAX_BODY_BYTES} bytes`);
 }

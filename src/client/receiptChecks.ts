@@ -11,7 +11,7 @@ import { Refusal } from '../../attestation/errors.ts';
 import { documentDigest, type EvidenceDocument } from '../../attestation/evidence/document.ts';
 import type { Policy } from '../../attestation/policy/policy.ts';
 import type { Exchange } from '../../attestation/receipt/appraise.ts';
-import { parseReceipt } from '../../attestation/receipt/receipt.ts';
+import { parseReceipt, type ParsedReceipt } from '../../attestation/receipt/receipt.ts';
 import { decide, tierOf, type Verdict } from '../../attestation/verdict/verdict.ts';
 import type { Answer } from './answer.ts';
 import { ClientError } from './errors.ts';
@@ -96,10 +96,11 @@ export class ReceiptChecks {
       return this.#conclude(await this.judgeBundle(bundle, answer), answer, { bundle });
     }
     const encoded = answer.receipt ?? (await this.fetchReceipt(id, request));
-    const judged = await this.#documentOf(encoded, id, request);
+    const parsed = parsedOrNone(encoded);
+    const judged = await this.#documentOf(parsed, id, request);
     const context = this.#renewal.trust.context();
     const result = judged
-      ? await appraiseReceiptUnder(judged, encoded, exchangeOf(answer), context)
+      ? await appraiseReceiptUnder(judged, parsed ?? encoded, exchangeOf(answer), context)
       : await this.judgeBundle(await this.fetchBundle(id, request), answer);
     return this.#conclude(this.#ofSession(result, answer), answer, { encoded });
   }
@@ -121,12 +122,12 @@ export class ReceiptChecks {
    * one than that of the session: each is judged once, with a bundle. Undefined where it was not accepted.
    */
   async #documentOf(
-    encoded: Uint8Array,
+    receipt: ParsedReceipt | undefined,
     id: string,
     request: ReceiptRequest,
   ): Promise<JudgedDocument | undefined> {
     const { trust } = this.#renewal;
-    const digest = citedBy(encoded);
+    const digest = receipt && toHex(receipt.claims.evidenceDigest);
     if (digest === undefined || digest === trust.digest) return trust.judged;
     // Nothing is believed for longer than the evidence of the session.
     if (this.#judgedUnder !== trust) this.#documents.clear();
@@ -192,10 +193,10 @@ export class ReceiptChecks {
   }
 }
 
-/** Digest of the document that a receipt cites, before its signature is checked; undefined for what is no receipt. */
-function citedBy(encoded: Uint8Array): string | undefined {
+/** Its signature is not checked. Undefined for what is no receipt: the appraisal says why. */
+function parsedOrNone(encoded: Uint8Array): ParsedReceipt | undefined {
   try {
-    return toHex(parseReceipt(encoded).claims.evidenceDigest);
+    return parseReceipt(encoded);
   } catch (error) {
     if (error instanceof Refusal) return undefined;
     throw error;

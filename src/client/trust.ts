@@ -1,8 +1,9 @@
-import { appraiseEvidence, type JudgedDocument } from '../../attestation/appraise.ts';
+import { appraiseEvidence, type EvidenceResult, type JudgedDocument } from '../../attestation/appraise.ts';
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { mergeCollateral, NO_COLLATERAL, type Collateral } from '../../attestation/collateral.ts';
 import { portableCrypto } from '../../attestation/crypto/portable.ts';
 import { DEFAULT_ANCHORS } from '../../attestation/defaultAnchors.ts';
+import type { NonceProof } from '../../attestation/evidence/appraise.ts';
 import type { AppraisalContext } from '../../attestation/evidence/context.ts';
 import { documentDigest, type EvidenceDocument } from '../../attestation/evidence/document.ts';
 import { loadManifestReader } from '../../attestation/evidence/nvidia/rim.ts';
@@ -10,6 +11,7 @@ import type { Verdict } from '../../attestation/verdict/verdict.ts';
 import { fetchAttestation, freshNonce, type Attestation } from './attestation.ts';
 import { ClientError } from './errors.ts';
 import type { JudgedTransport, Service } from './http.ts';
+import { verifiedBefore } from './verifiedBefore.ts';
 
 /** What a relying party brings to judge evidence with. */
 export type Judging = Pick<AppraisalContext, 'policy'> &
@@ -57,7 +59,7 @@ export async function appraiseService(
   }
   const context = contextOf(judging, attestation.collateral);
   const proof = { nonce, ...attestation.place };
-  const { verdict, appraisal, judged } = await appraiseEvidence(attestation.document, proof, context());
+  const { verdict, appraisal, judged } = await appraise(judging, attestation, proof, context());
   judging.onVerdict?.(verdict, attestation);
   if (verdict.decision !== 'accepted' || !appraisal.document) throw refusal(verdict);
   transport?.judge(appraisal.document.keyset.tlsSpki);
@@ -67,13 +69,30 @@ export async function appraiseService(
   return { verdict, document, digest, judged, context, askedAt };
 }
 
+async function appraise(
+  { collateral: own, crypto = portableCrypto }: Judging,
+  { document, collateral: supplied }: Attestation,
+  proof: NonceProof,
+  context: AppraisalContext,
+): Promise<EvidenceResult> {
+  const before = verifiedBefore(crypto);
+  const manifests = before.manifests({ supplied, own, anchors: context.anchors }, context);
+  try {
+    return await appraiseEvidence(document, proof, context, manifests);
+  } catch (error) {
+    before.forgetManifests();
+    throw error;
+  }
+}
+
 function contextOf(judging: Judging, supplied: Collateral): () => AppraisalContext {
   const { policy, anchors = DEFAULT_ANCHORS, now = Date.now } = judging;
   const given = judging.crypto ?? portableCrypto;
   // One keyset signs all receipts of a session: its keys are read once.
   const crypto = given.forOneVerification?.() ?? given;
   const collateral = mergeCollateral(judging.collateral ?? NO_COLLATERAL, supplied);
-  return () => ({ policy, anchors, collateral, crypto, now: now() });
+  const { chainCache } = verifiedBefore(given);
+  return () => ({ policy, anchors, collateral, crypto, chainCache, now: now() });
 }
 
 function refusal(verdict: Verdict): ClientError {

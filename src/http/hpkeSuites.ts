@@ -10,8 +10,15 @@ import {
 import { DhkemX25519HkdfSha256 } from '@hpke/dhkem-x25519';
 import { HmacHkdf } from '../../attestation/channel/hkdf.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
-import { sharedSecretOf } from './hpkeRuntime.ts';
-import { agreementKey, GCM_IV_BYTES, GCM_KEY_BYTES, GCM_TAG_BYTES, openGcm, sealGcm } from './openssl.ts';
+import { sharedSecretOf } from '../../attestation/crypto/nodeHpke.ts';
+import {
+  agreementKey,
+  GCM_IV_BYTES,
+  GCM_KEY_BYTES,
+  GCM_TAG_BYTES,
+  openGcm,
+  sealGcm,
+} from '../../attestation/crypto/openssl.ts';
 
 type Bytes = ArrayBufferLike | ArrayBufferView;
 

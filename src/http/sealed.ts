@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { KEY_CONFIG_PROBLEM_TYPE, openEhbp, type OpenedEhbp } from '../../attestation/channel/ehbp.ts';
 import type { EncryptedBody } from '../../attestation/channel/hpke.ts';
@@ -6,10 +5,11 @@ import { ENCAPSULATED_KEY_HEADER, openRequest, type OpenedRequest } from '../../
 import { parseSealedRequest, type SealedRequest } from '../../attestation/channel/sealed.ts';
 import type { HpkeRuntime } from '../../attestation/channel/runtime.ts';
 import { ENC_BYTES } from '../../attestation/channel/suites.ts';
+import { hybridNodeRuntime, nodeRuntime } from '../../attestation/crypto/nodeHpke.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ServiceError } from './errors.ts';
-import { hybridNodeRuntime, nodeRuntime } from './hpkeRuntime.ts';
 import type { Outgoing } from './outgoing.ts';
+import { drawRandom } from './randomPool.ts';
 import type { ReplayGuard } from './replayGuard.ts';
 import type { Reply } from './reply.ts';
 import { EhbpReply, SealedReply } from './sealedReply.ts';
@@ -76,7 +76,7 @@ export async function unseal(
       'method or path inside the seal differ from those outside',
     );
   }
-  const nonce = randomBytes(NONCE_BYTES);
+  const nonce = drawRandom(NONCE_BYTES);
   const withReceipt = outer.headers['vouchsafe-receipt'] === '?1';
   return { request, reply: new SealedReply(outgoing, nonce, await opened.sealer(nonce), withReceipt) };
 }
@@ -95,7 +95,7 @@ export async function decryptEhbp(
 ): Promise<Decrypted> {
   const enc = encapsulatedKey(outer, [ENC_BYTES.x25519]);
   const opened = await openOnce<OpenedEhbp>(unsealers, { enc, body }, openEhbp);
-  const nonce = randomBytes(NONCE_BYTES);
+  const nonce = drawRandom(NONCE_BYTES);
   return { body: opened.plaintext, reply: new EhbpReply(outgoing, nonce, await opened.sealer(nonce)) };
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import type { Outcome } from '../../attestation/receipt/claims.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
@@ -14,6 +13,7 @@ import { type Chunk, EventStream } from './eventStream.ts';
 import type { Call, InferenceRoute, Named } from './inference.ts';
 import type { CountedAnswer } from './monitoring/activity.ts';
 import { type Lifetime, untilAborted } from './lifetime.ts';
+import { drawRandom } from './randomPool.ts';
 import type { ReceiptNotice, Reply } from './reply.ts';
 import type { ServiceRequest } from './request.ts';
 
@@ -97,7 +97,7 @@ interface Exchange {
 }
 
 function drawIdentity(): AnswerIdentity {
-  const random = randomBytes(ID_BYTES + COMMITMENT_KEY_BYTES);
+  const random = drawRandom(ID_BYTES + COMMITMENT_KEY_BYTES);
   return { id: random.subarray(0, ID_BYTES), k: random.subarray(ID_BYTES) };
 }
 

@@ -4,7 +4,20 @@ import fc from 'fast-check';
 import { concat } from '../../../attestation/bytes/bytes.ts';
 import { openAll, openRequest, sealRequest, type OpenedRequest } from '../../../attestation/channel/hpke.ts';
 import { libraryRuntime, type HpkeRuntime } from '../../../attestation/channel/runtime.ts';
-import { chooseSuite, ENC_BYTES, hpkeSuite, hybridSuite } from '../../../attestation/channel/suites.ts';
+import {
+  chooseSuite,
+  ENC_BYTES,
+  hpkeSuite,
+  hybridSuite,
+  librarySender,
+} from '../../../attestation/channel/suites.ts';
+import {
+  hybridNodeRuntime,
+  nodeRuntime,
+  nodeSender,
+  sendUnder,
+} from '../../../attestation/crypto/nodeHpke.ts';
+import { agreementKey } from '../../../attestation/crypto/openssl.ts';
 import { Refusal } from '../../../attestation/errors.ts';
 import {
   encodeKeyset,
@@ -14,7 +27,6 @@ import {
   type HpkeKey,
   type Keyset,
 } from '../../../attestation/keyset.ts';
-import { hybridNodeRuntime, nodeRuntime } from '../../../src/http/hpkeRuntime.ts';
 import type { Keyring } from '../../../enclave/keys/keyring.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../support/runs.ts';
 import { makeKeyring } from '../../support/world.ts';
@@ -48,8 +60,10 @@ function isRefused(opening: Promise<unknown>): Promise<boolean> {
 
 describe('a sealed exchange', () => {
   test('opens under both suites on both runtimes, which seal the same bytes', async () => {
-    for (const [privateKey, entry, both] of runtimes) {
-      const sealed = await sealRequest(entry, PLAIN);
+    for (const [[privateKey, entry, both], sender] of runtimes.flatMap((suite) =>
+      [librarySender, nodeSender].map((each) => [suite, each] as const),
+    )) {
+      const sealed = await sealRequest(entry, PLAIN, sender);
       expect(sealed.enc.length).toBe(entry.kem === HPKE_SUITE.kem ? ENC_BYTES.x25519 : ENC_BYTES.hybrid);
       const nonce = randomBytes(32);
       const answers: Uint8Array[] = [];
@@ -61,6 +75,35 @@ describe('a sealed exchange', () => {
       expect(Buffer.compare(answers[0]!, answers[1]!)).toBe(0);
       const contents = await openAll(await sealed.opener(nonce), answers[0]!);
       expect(Buffer.concat(contents).toString()).toBe('headbody');
+    }
+  });
+
+  test('under X25519 is sealed as the library seals it with the same ephemeral key', async () => {
+    const [[privateKey, { publicKey }]] = runtimes as [(typeof runtimes)[number]];
+    const suite = hpkeSuite();
+    const ephemeral = await suite.kem.generateKeyPair();
+    const recipientPublicKey = await suite.kem.deserializePublicKey(publicKey);
+    const [info, aad, label] = [Buffer.from('info'), Buffer.from('aad'), Buffer.from('label')];
+    const library = await suite.createSenderContext({ recipientPublicKey, info, ekm: ephemeral });
+    const own = sendUnder(agreementKey(ephemeral.privateKey), publicKey, info);
+    expect(Buffer.from(own.enc).equals(Buffer.from(library.enc))).toBe(true);
+    for (const text of [PLAIN, Buffer.alloc(0), Buffer.alloc(3000, 7)]) {
+      const expected = Buffer.from(await library.seal(text, aad));
+      expect(Buffer.from(own.seal(text, aad)).equals(expected)).toBe(true);
+    }
+    expect(Buffer.from(own.export(label, 32)).equals(Buffer.from(await library.export(label, 32)))).toBe(
+      true,
+    );
+    const received = nodeRuntime.receive(privateKey, own.enc, info);
+    expect(() => received.open(own.seal(PLAIN))).toThrow();
+  });
+
+  test('is sealed to no key of a suite that is unknown, nor to a point of small order', async () => {
+    const [[, entry]] = runtimes as [(typeof runtimes)[number]];
+    const zero = { ...entry, publicKey: new Uint8Array(32) };
+    for (const sender of [librarySender, nodeSender]) {
+      await expect(sealRequest({ ...entry, kem: 0x1234 }, PLAIN, sender)).rejects.toThrow(Refusal);
+      await expect(sealRequest(zero, PLAIN, sender)).rejects.toThrow();
     }
   });
 

@@ -10,7 +10,7 @@ import {
 } from '../../../attestation/channel/hpke.ts';
 import { encodeSealedHead } from '../../../attestation/channel/sealed.ts';
 import { openResponse } from '../../../src/client/sealedResponse.ts';
-import { nodeRuntime } from '../../../src/http/hpkeRuntime.ts';
+import { nodeRuntime } from '../../../attestation/crypto/nodeHpke.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../support/runs.ts';
 import { makeKeyring } from '../../support/world.ts';
 
