@@ -9,6 +9,8 @@ await runMain(async () => {
   const [file, ...rest] = process.argv.slice(2);
   if (file === undefined) throw new SetupError('Usage: node scripts/run.mjs FILE [ARGUMENT …]');
   await bootstrap();
+  // Benches and examples load onnxruntime themselves: it reports nothing to anyone from here either.
+  process.env['ORT_DISABLE_TELEMETRY'] = '1';
   const { register } = await import('tsx/esm/api');
   register();
   const script = resolve(file);

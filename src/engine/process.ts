@@ -13,6 +13,11 @@ const LOW_MEMORY = {
 } as const;
 /** FP32 products keep their 24 bits: the CUDA libraries would round factors to 11 for speed, and nothing would say so. */
 const FULL_PRECISION = { NVIDIA_TF32_OVERRIDE: '0' } as const;
+/**
+ * ONNX Runtime 1.29 reports on its machine over HTTPS unless it is told not to, and asks a shell for a name of the
+ * machine first: where there is none, it crashes.
+ */
+const NO_TELEMETRY = { ORT_DISABLE_TELEMETRY: '1' } as const;
 /** Time for an orderly end before the process is killed. */
 const CLOSE_MS = 2_000;
 
@@ -45,7 +50,7 @@ export class EngineProcess {
       execArgv: [...LOW_MEMORY.execArgv],
       // Nothing but our own code lies there: a model finds no file by a path of its own.
       cwd: fileURLToPath(new URL('.', entry)),
-      env: { ...env, ...LOW_MEMORY.env, ...FULL_PRECISION },
+      env: { ...env, ...LOW_MEMORY.env, ...FULL_PRECISION, ...NO_TELEMETRY },
     });
     this.#child.on('message', (messages) => {
       for (const message of messages as unknown as readonly FromChild[]) events.onMessage(message);

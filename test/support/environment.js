@@ -5,6 +5,7 @@ import { ModernFakeTimers } from '@jest/fake-timers';
 import { ModuleMocker } from 'jest-mock';
 
 // onnxruntime's environment is made once for a process: a second one aborts it. So it is made here, before any file.
+process.env['ORT_DISABLE_TELEMETRY'] = '1';
 const require = createRequire(import.meta.url);
 const { binding, initOrt } = require(join(dirname(require.resolve('onnxruntime-node')), 'binding.js'));
 initOrt();

@@ -45,6 +45,14 @@ async function until(condition: () => boolean): Promise<void> {
 
 const signal = (running: Engine, name: NodeJS.Signals): boolean => process.kill(running.health().pid!, name);
 
+describe('the process of the engine', () => {
+  test('lets onnxruntime report nothing to anyone', async () => {
+    const running = await start(await oneModel());
+    const environment = readFileSync(`/proc/${running.health().pid!}/environ`, 'utf8').split('\0');
+    expect(environment).toContain('ORT_DISABLE_TELEMETRY=1');
+  });
+});
+
 describe('a process that dies', () => {
   test('fails what is in flight, restarts, and answers as before under the same identity', async () => {
     const events: EngineEvent[] = [];
