@@ -50,7 +50,7 @@ export function withBootOptions(command: Command): Command {
     )
     .addOption(
       new Option('--stub <release>', 'stub of the unified kernel image')
-        .choices(['systemd-252', 'systemd-254'])
+        .choices(['systemd-252', 'systemd-254', 'systemd-257'])
         .default('systemd-254'),
     )
     .option('--kernel <file>', 'in place of an image: kernel that the host passes')
