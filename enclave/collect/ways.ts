@@ -8,14 +8,15 @@ import type { CpuWay, Ways } from './machine.ts';
 import { nsmWay } from './nsm/way.ts';
 import { nvmlWay } from './nvidia/way.ts';
 import { readAttestationKey, type TpmOptions, tpmWay } from './tpm/collector.ts';
+import type { NvCertificates } from './tpm/nvCertificates.ts';
 import type { TpmAddress } from './tpm/transport.ts';
 import { tsmWay } from './tsm/way.ts';
 
 export interface WaysOptions {
   /** A device file, or `tcp://host:port` of an emulator; where undefined, the device that each way is for. */
   readonly tpm: string | undefined;
-  /** Certificates of the attestation key of a TPM that names none itself, in DER, leaf first. */
-  readonly tpmCertificates: readonly Uint8Array[];
+  /** Certificates of the attestation key of a TPM that names none itself, in DER, leaf first, or where it keeps them. */
+  readonly tpmCertificates: readonly Uint8Array[] | NvCertificates;
   /** Where the kernel shows what the firmware says of the machine (SMBIOS). */
   readonly dmi?: string;
 }
@@ -23,6 +24,8 @@ export interface WaysOptions {
 /** All ways to evidence on this machine, best first: what names the CPU before what leans on a TPM. */
 export function waysOfThisMachine({ tpm, tpmCertificates, dmi = '/sys/class/dmi/id' }: WaysOptions): Ways {
   const at = tpmAt(tpm);
+  // Google's TPM holds the first alone.
+  const intermediates = 'nvIndex' in tpmCertificates ? [] : tpmCertificates;
   return {
     cpu: [
       confidential(tsmWay()),
@@ -30,7 +33,7 @@ export function waysOfThisMachine({ tpm, tpmCertificates, dmi = '/sys/class/dmi/
       confidential(nsmWay()),
       confidential(sevGuestWay()),
       confidential(tdxGuestWay()),
-      hosted(gcpVtpmWay({ ...at, intermediates: tpmCertificates })),
+      hosted(gcpVtpmWay({ ...at, intermediates })),
       hosted(nitroTpmWay(at)),
       hosted(tpmWay({ ...at, certificates: tpmCertificates })),
     ],

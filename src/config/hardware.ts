@@ -35,10 +35,16 @@ export const hardwareSection = z.strictObject({
     .meta({
       description: 'The TPM: a device file, or `tcp://host:port` of an emulator; not set: /dev/tpmrm0.',
     }),
-  tpmCertificates: z.string().min(1).max(4096).optional().meta({
-    description:
-      'PEM file of certificates for the attestation key of a TPM, its own first; for gcp-vtpm, those above it.',
-  }),
+  tpmCertificates: z
+    .string()
+    .min(1)
+    .max(4096)
+    .regex(/^(?:nv:0x01[0-9a-f]{6}$|(?!nv:))/, 'expected a file, or an NV index as nv:0x01c10002')
+    .optional()
+    .meta({
+      description:
+        'PEM file of certificates for the attestation key of a TPM, its own first; for gcp-vtpm, those above it. `nv:0x01c10002`: that NV index of the TPM holds them in DER, one behind the other.',
+    }),
   gpus: z.int().min(0).max(64).default(1).meta({ description: 'Number of simulated GPUs.', measured: true }),
 });
 

@@ -12,10 +12,13 @@ const MAX_POLICY_BYTES = 1024 * 1024;
 
 /** What the service demands of its own evidence before it serves. */
 export const selfCheckSection = z.strictObject({
-  policy: z.string().min(1).max(4096).optional().meta({
-    description:
-      'File of the policy under which the service judges its own evidence. Without it the published default counts, and no measurement of software is judged.',
-  }),
+  policy: z
+    .union([z.string().min(1).max(4096), z.record(z.string(), z.unknown())])
+    .optional()
+    .meta({
+      description:
+        'Policy under which the service judges its own evidence, or a file of it. Without it the published default counts, and no measurement of software is judged.',
+    }),
   anchors: z.array(z.string().max(200).superRefine(checkAnchor)).max(64).default([]).meta({
     description:
       'Keys that the service trusts as roots of its own evidence beside the published ones, as `role:spki-sha256`: what its clients name with --anchor.',
@@ -40,15 +43,20 @@ export function selfCheckAnchors({ anchors }: Pick<SelfCheckSection, 'anchors'>)
 
 /** The operator's policy; undefined where none is named. Throws `ConfigError`. */
 export async function readSelfCheckPolicy({
-  policy: path,
+  policy: given,
 }: Pick<SelfCheckSection, 'policy'>): Promise<Policy | undefined> {
-  if (path === undefined) return undefined;
-  const bytes = await readBounded(path);
+  if (given === undefined) return undefined;
+  if (typeof given !== 'string') return judgeable(() => given, 'selfCheck.policy');
+  const bytes = await readBounded(given);
+  return judgeable(() => parseStrictJson(bytes), `selfCheck.policy: ${given}`);
+}
+
+function judgeable(read: () => unknown, what: string): Policy {
   try {
-    return parsePolicy(parseStrictJson(bytes));
+    return parsePolicy(read());
   } catch (error) {
     if (!(error instanceof JsonError || error instanceof Refusal)) throw error;
-    throw new ConfigError('CONFIG_INVALID', `selfCheck.policy: ${path}: ${error.message}`);
+    throw new ConfigError('CONFIG_INVALID', `${what}: ${error.message}`);
   }
 }
 

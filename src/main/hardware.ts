@@ -100,13 +100,20 @@ async function waysOf({ hardware }: Config, { ways }: MachineOptions): Promise<W
   const { waysOfThisMachine } = await import('../../enclave/collect/ways.ts');
   return waysOfThisMachine({
     tpm: hardware.tpm,
-    tpmCertificates: await readCertificates(hardware.tpmCertificates),
+    tpmCertificates: await certificatesOf(hardware.tpmCertificates),
   });
 }
 
-/** DER certificates of a PEM file, in its order. */
-async function readCertificates(path: string | undefined): Promise<readonly Uint8Array[]> {
-  if (path === undefined) return [];
+/** DER certificates of a PEM file, in its order, or the NV index where the TPM keeps them. */
+async function certificatesOf(
+  setting: string | undefined,
+): Promise<readonly Uint8Array[] | { nvIndex: number }> {
+  if (setting === undefined) return [];
+  if (setting.startsWith('nv:')) return { nvIndex: Number(setting.slice('nv:'.length)) };
+  return readPemFile(setting);
+}
+
+async function readPemFile(path: string): Promise<readonly Uint8Array[]> {
   try {
     return parsePemChain(await readFile(path, 'utf8')).map(({ der }) => der);
   } catch (error) {

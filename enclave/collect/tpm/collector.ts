@@ -10,6 +10,7 @@ import { RH } from './command.ts';
 import { EVENT_LOG_PATH, readEventLog } from './eventLog.ts';
 import { ECC_AK_TEMPLATE, readPersistentKey, withPrimary, type AttestationKey } from './keys.ts';
 import { lookAtTpm, type Seen } from './looking.ts';
+import { readCertificates, type NvCertificates } from './nvCertificates.ts';
 import { readEvidence } from '../reading.ts';
 import { quoteRegisters } from './quote.ts';
 import type { PcrHash, Registers } from './selection.ts';
@@ -31,20 +32,25 @@ export interface TpmOptions {
 export interface TpmWayOptions extends TpmOptions {
   /** Persistent handle of the attestation key; a primary key of the owner hierarchy where absent. */
   readonly keyHandle?: number;
-  /** Certificates of the attestation key in DER, leaf first: evidence has no place for a key that nobody vouches for. */
-  readonly certificates: readonly Uint8Array[];
+  /**
+   * Certificates of the attestation key in DER, leaf first, or where the TPM keeps them: evidence has no place for a key
+   * that nobody vouches for.
+   */
+  readonly certificates: readonly Uint8Array[] | NvCertificates;
 }
 
 /** Evidence of a TPM alone. It says what booted and protects no memory: a policy has to name it in words. */
 export function tpmWay(options: TpmWayOptions): Way<CpuCollector> {
   const name = 'tpm';
-  const { address = RESOURCE_MANAGER, certificates } = options;
+  const { address = RESOURCE_MANAGER } = options;
   return {
     name,
     find: () => lookAtTpm(name, address, (session) => look(session, options)),
     open: async () => {
+      const access = accessTo(options, address);
+      const certificates = await access.use((session) => readCertificates(session, options.certificates));
       if (certificates.length === 0) throw new CollectError('DEVICE_MISSING', NO_CERTIFICATE);
-      const collector = new TpmCollector(options, address);
+      const collector = new TpmCollector({ ...options, certificates }, access);
       await collector.checkKey();
       return collector;
     },
@@ -59,15 +65,17 @@ export function readAttestationKey(options: Omit<TpmWayOptions, 'certificates'>)
   return access.use((session) => withKey(session, options, ({ area }) => Promise.resolve(area.spki.slice())));
 }
 
+type OpenOptions = TpmWayOptions & { readonly certificates: readonly Uint8Array[] };
+
 class TpmCollector implements CpuCollector {
   readonly name = 'tpm';
   readonly platform = 'tpm';
-  readonly #options: TpmWayOptions;
+  readonly #options: OpenOptions;
   readonly #access: TpmAccess;
 
-  constructor(options: TpmWayOptions, address: TpmAddress) {
+  constructor(options: OpenOptions, access: TpmAccess) {
     this.#options = options;
-    this.#access = accessTo(options, address);
+    this.#access = access;
   }
 
   /** Whether the key of the TPM is that of the certificate. */
@@ -104,7 +112,7 @@ export function registersOf({ bank = 'sha256' }: TpmOptions): Registers {
   return { hash: bank, pcrs: ALL_PCRS };
 }
 
-type KeyOptions = Pick<TpmWayOptions, 'keyHandle'> & Partial<Pick<TpmWayOptions, 'certificates'>>;
+type KeyOptions = Pick<TpmWayOptions, 'keyHandle'> & Partial<Pick<OpenOptions, 'certificates'>>;
 
 async function withKey<T>(
   session: TpmSession,
@@ -135,8 +143,8 @@ export function checkCertificate({ area }: AttestationKey, certificates: readonl
 }
 
 async function look(session: TpmSession, options: TpmWayOptions): Promise<Seen> {
-  const { certificates } = options;
-  const spki = await withKey(session, options, ({ area }) => Promise.resolve(area.spki));
+  const certificates = await readCertificates(session, options.certificates);
+  const spki = await withKey(session, { ...options, certificates }, ({ area }) => Promise.resolve(area.spki));
   const key = `attestation key ${toHex(nodeCrypto.hash('sha256', spki))}`;
   if (certificates.length > 0) {
     return { state: 'usable', detail: `${key} with ${certificates.length} certificates` };

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { DEFAULT_ANCHORS } from '../../../attestation/defaultAnchors.ts';
+import { SIMULATED_POLICY } from '../../../attestation/policy/defaults.ts';
 import { ConfigError } from '../../../src/config/errors.ts';
-import { selfCheckAnchors } from '../../../src/config/selfCheck.ts';
+import { readSelfCheckPolicy, selfCheckAnchors } from '../../../src/config/selfCheck.ts';
 import { testConfig } from '../../support/service.ts';
 
 const DIGEST = '0123456789abcdef'.repeat(4);
@@ -31,5 +32,18 @@ describe('selfCheck.anchors', () => {
     ['a root that is trusted anyway', `${PUBLISHED.role}:${PUBLISHED.spkiSha256}`],
   ])('refuses %s', (_, anchor) => {
     expect(() => testConfig({ selfCheck: { anchors: [anchor] } })).toThrow(ConfigError);
+  });
+});
+
+describe('selfCheck.policy', () => {
+  test('stands in the configuration itself, where it is the only file', async () => {
+    const { selfCheck } = testConfig({ selfCheck: { policy: { ...SIMULATED_POLICY } } });
+    expect(await readSelfCheckPolicy(selfCheck)).toEqual(SIMULATED_POLICY);
+    expect(await readSelfCheckPolicy(testConfig().selfCheck)).toBeUndefined();
+  });
+
+  test('is refused where it is none', async () => {
+    const { selfCheck } = testConfig({ selfCheck: { policy: { ...SIMULATED_POLICY, nonce: 'never' } } });
+    await expect(readSelfCheckPolicy(selfCheck)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
 });
