@@ -89,6 +89,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./policy.ts')).policyCommand(),
   },
   {
+    name: 'image',
+    summary: 'make, verify and compare measured VM images, and accept them by policy',
+    load: async () => (await import('./image.ts')).imageCommand(),
+  },
+  {
     name: 'cuda',
     summary: 'install and show the CUDA libraries of the engine',
     load: async () => (await import('./cuda.ts')).cudaCommand(),
