@@ -1,7 +1,8 @@
-// npm test [-- JEST ARGUMENT …]: makes the clone ready, then types, lint, format and tests; stops at the first failure.
+// npm test [-- JEST ARGUMENT …]: makes the clone ready, then types, and tests with lint and format beside them.
 // Arguments go to jest; `--quick` leaves lint and format out. The last line counts the tests.
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { bootstrap, ROOT, runMain } from './bootstrap.mjs';
@@ -23,14 +24,12 @@ const CHECKS = [
   { title: 'Types of pages', run: ['typescript/bin/tsc', '-p', 'src/page'] },
   { title: 'Types of tests and scripts', run: ['typescript/bin/tsc', '-p', 'test'] },
 ];
+/** They take the time that tests spend waiting: at the lowest priority, one after the other. */
 const STYLE = [
   {
     title: 'Lint of the rest',
     run: lint('eslint', '.', ...SOURCES.map((folder) => `--ignore-pattern=${folder}/**`)),
   },
-];
-/** Take as long as all other checks: they run beside them, one for each of two cores. */
-const STYLE_BESIDE = [
   { title: 'Lint of the sources', run: lint('eslint-sources', ...SOURCES) },
   {
     title: 'Format',
@@ -54,11 +53,12 @@ await runMain(async () => {
   const jestArguments = given.filter((argument) => argument !== '--quick');
   await bootstrap();
   mkdirSync(CACHE, { recursive: true });
-  const beside = quick ? [] : startBeside(STYLE_BESIDE);
-  for (const { title, run } of [...CHECKS, ...(quick ? [] : STYLE)])
-    requireOk(title, await runStep(title, run));
-  for (const { title, ended } of beside) requireOk(title, await sayBeside(title, ended));
-  process.exitCode = await runJest(jestArguments);
+  const beside = quick ? [] : startBeside(STYLE);
+  for (const { title, run } of CHECKS) requireOk(title, await runStep(title, run));
+  const codes = [await runJest(jestArguments)];
+  for (const { title, ended } of beside) codes.push(await sayBeside(title, ended));
+  sayCounts();
+  process.exitCode = codes.every((code) => code === 0) ? 0 : 1;
 });
 
 function lint(cache, ...what) {
@@ -125,6 +125,7 @@ function runQuietly([tool, ...rest]) {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     aside.child = child;
+    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => said.push(chunk));
     child.on('error', (error) => {
       said.push(String(error));
@@ -154,8 +155,6 @@ async function runJest(args) {
     '--disable-warning=ExperimentalWarning',
   ]);
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
-  const { passed, failed, skipped } = countTests();
-  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   return code;
 }
 
@@ -175,6 +174,11 @@ function folderInMemory() {
     // There is no such place here.
   }
   return undefined;
+}
+
+function sayCounts() {
+  const { passed, failed, skipped } = countTests();
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
 }
 
 /** A test file that could not be loaded counts as one failure. */

@@ -1,4 +1,4 @@
-/** `node scripts/run.mjs scripts/image/main.ts pins [--mirror URL]`: pins the newest inputs of images. */
+/** `npm run image -- pins [--mirror URL]`: pins the newest inputs of images. */
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { updatePins } from './pins.ts';
@@ -14,7 +14,7 @@ const { values, positionals } = parseArgs({
 });
 if (positionals.length !== 1 || positionals[0] !== 'pins') {
   process.stderr.write(
-    'Usage: node scripts/run.mjs scripts/image/main.ts pins [--mirror URL] [--out FILE]\n',
+    'Usage: npm run image -- pins [--mirror URL] [--out FILE]\n',
   );
   process.exitCode = 64;
 } else {

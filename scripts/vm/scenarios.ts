@@ -100,7 +100,7 @@ async function buildAgain(world: World): Promise<Row> {
   const differing = differences(world.image.manifest, again.manifest);
   await rm(join(folder, 'out'), { recursive: true });
   return {
-    what: 'built again under another path, mask, clock zone, language, home and host name',
+    what: 'built again by another user, under another path, mask, clock, language, home and host name',
     expected: 'the same bytes',
     seen: differing.length === 0 ? 'the same bytes' : `other: ${differing.join(', ')}`,
     isRight: differing.length === 0,

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { newCommand } from './command.ts';
+import { archiveImageCommand } from './imageArchive.ts';
 import { buildImageCommand } from './imageBuild.ts';
 import { containerImageCommand } from './imageContainer.ts';
 import { diffImageCommand } from './imageDiff.ts';
@@ -26,5 +27,6 @@ export function imageCommand(): Command {
     .addCommand(policyImageCommand())
     .addCommand(releaseImageCommand())
     .addCommand(containerImageCommand())
-    .addCommand(enclaveImageCommand());
+    .addCommand(enclaveImageCommand())
+    .addCommand(archiveImageCommand());
 }

@@ -6,7 +6,7 @@ import { canonicalJson } from '../../attestation/json/canonical.ts';
 import { JsonError, parseStrictJson } from '../../attestation/json/strict.ts';
 import type { TreeOptions } from '../../enclave/image/build.ts';
 import { InputCache } from '../../enclave/image/inputs/cache.ts';
-import { readPins } from '../../enclave/image/inputs/pins.ts';
+import { type Pins, readPins } from '../../enclave/image/inputs/pins.ts';
 import { npmRegistry } from '../../enclave/image/inputs/registry.ts';
 import { releaseName } from '../../enclave/image/release/manifest.ts';
 import { checkConfig } from '../config/load.ts';
@@ -19,20 +19,30 @@ import { readInput } from './files.ts';
 import { BuildProgress } from './imageProgress.ts';
 import { stderr } from './terminal.ts';
 
-/** What an image is made of. */
-export interface SourceFlags {
-  readonly config?: string;
-  readonly models?: string;
+/** Where inputs come from. */
+export interface CacheFlags {
   readonly cache: string;
   readonly mirror?: readonly string[];
   readonly offline?: boolean;
 }
 
+/** What an image is made of. */
+export interface SourceFlags extends CacheFlags {
+  readonly config?: string;
+  readonly models?: string;
+}
+
 /** Options of every command that builds. */
 export function withSources(command: Command): Command {
+  return withCacheOptions(
+    command
+      .option('--config <file>', 'configuration of the service, JSON')
+      .option('--models <folder>', 'folder with a folder for each model'),
+  );
+}
+
+export function withCacheOptions(command: Command): Command {
   return command
-    .option('--config <file>', 'configuration of the service, JSON')
-    .option('--models <folder>', 'folder with a folder for each model')
     .option('--cache <folder>', 'pinned inputs by their digests', defaultCache())
     .option(
       '--mirror <address>',
@@ -52,16 +62,25 @@ export async function withInputs<Result>(
   flags: SourceFlags,
   build: (inputs: Omit<TreeOptions, 'name'>) => Promise<Result>,
 ): Promise<Result> {
-  const { models, cache: folder, mirror: mirrors, offline = false } = flags;
   const config = await readImageConfig(flags.config);
+  return withCache(flags, (cache, pins, { onStep }) =>
+    build({ source: PACKAGE_ROOT, cache, pins, config, models: flags.models, onStep }),
+  );
+}
+
+/** Opens the cache, and draws what is fetched until `use` ends. */
+export async function withCache<Result>(
+  { cache: folder, mirror: mirrors, offline = false }: CacheFlags,
+  use: (cache: InputCache, pins: Pins, progress: BuildProgress) => Promise<Result>,
+): Promise<Result> {
   const pins = await readPins();
   const { snapshots } = pins;
   const registry = offline ? undefined : await npmRegistry();
   const progress = new BuildProgress(stderr);
-  const { onInput: onProgress, onStep } = progress;
+  const { onInput: onProgress } = progress;
   const cache = new InputCache({ folder, mirrors, registry, snapshots, offline, onProgress });
   try {
-    return await build({ source: PACKAGE_ROOT, cache, pins, config, models, onStep });
+    return await use(cache, pins, progress);
   } finally {
     progress.end();
   }

@@ -14,7 +14,7 @@ const ANCHOR = /^anchors\/(\d+)\.cbor$/;
  * Looks at a log that stands still: an archive has documents before the entries that they cover, for as long as one pass
  * of its mirror takes. A log that grows loses files while they are read, and is looked at more often.
  */
-const LOOKS = { still: 6, moving: 150 } as const;
+const LOOKS = { still: 12, moving: 150 } as const;
 const PAUSE_MS = { still: 200, moving: 50 } as const;
 
 /** Files as they were at one time. */

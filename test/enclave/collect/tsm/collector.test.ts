@@ -274,7 +274,7 @@ describeMounted('evidence by configfs-tsm', () => {
       ['EBUSY', 'DEVICE_BUSY'],
       ['ETIMEDOUT', 'DEVICE_TIMEOUT'],
     ] as const)('a host that answers %s for ever ends with the deadline', async (error, code) => {
-      const { collect } = bound(await start(machine(), { deadlineMs: 300 }));
+      const { collect } = bound(await start(machine(), { deadlineMs: 1_000 }));
       make = () => Promise.resolve(error);
       expect(await codeOf(collect(REPORT_DATA))).toBe(code);
     });
