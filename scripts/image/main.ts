@@ -13,9 +13,7 @@ const { values, positionals } = parseArgs({
   },
 });
 if (positionals.length !== 1 || positionals[0] !== 'pins') {
-  process.stderr.write(
-    'Usage: npm run image -- pins [--mirror URL] [--out FILE]\n',
-  );
+  process.stderr.write('Usage: npm run image -- pins [--mirror URL] [--out FILE]\n');
   process.exitCode = 64;
 } else {
   await updatePins({
