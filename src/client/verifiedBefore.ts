@@ -21,7 +21,7 @@ export interface ManifestSource {
 
 interface Kept extends ManifestSource {
   readonly at: number;
-  readonly library: ReferenceLibrary;
+  readonly references: ReferenceLibrary;
 }
 
 /**
@@ -36,10 +36,10 @@ export class VerifiedBefore {
   manifests(source: ManifestSource, context: AppraisalContext): ReferenceLibrary {
     const { now } = context;
     const kept = this.#kept;
-    if (kept && isSame(kept, source) && now >= kept.at && now - kept.at < LIBRARY_MS) return kept.library;
-    const library = referenceLibrary(context);
-    this.#kept = { ...source, at: now, library };
-    return library;
+    if (kept && isSame(kept, source) && now >= kept.at && now - kept.at < LIBRARY_MS) return kept.references;
+    const references = referenceLibrary(context);
+    this.#kept = { ...source, at: now, references };
+    return references;
   }
 
   /** After a failure that says nothing of the manifests, such as code that could not be loaded. */
