@@ -263,14 +263,10 @@ export class EvidenceLine {
       operator: this.#parts.operator(),
     });
     if (this.#hardware) requireContinuity(this.#hardware, collected.hardware);
-    // A head says nothing of the document: it waits for the disk while that is judged. Where the last document was
-    // refused, or there is none, nothing is signed before the next is good.
-    const published = this.#head && !this.#failure ? publish(size, root) : undefined;
-    published?.catch(() => undefined);
     const snapshot = await snapshots.take();
     await this.#judge(collected, nonces[0], snapshot.collateral);
     await snapshots.keep(collected.head.seq, snapshot);
-    await (published ?? publish(size, root));
+    await publish(size, root);
     // Last: a log takes each document once, and one that it has taken is the head.
     await log.writeEvidence(collected.head.seq, collected.head.encoded);
     return collected;
