@@ -6,7 +6,6 @@ import {
   createPublicKey,
   diffieHellman,
   generateKeyPairSync,
-  hash,
   type KeyObject,
 } from 'node:crypto';
 
@@ -73,46 +72,11 @@ export function agree({ privateKey }: AgreementKey, peer: Uint8Array): Buffer {
   return diffieHellman({ privateKey, publicKey });
 }
 
-/** RFC 2104, bytes: keys are filled up to a block. */
-const BLOCK_BYTES = 64;
-const HASH_BYTES = 32;
-/** Shorter texts are hashed in place: HPKE and commitments take a few hundred bytes each. */
-const MAX_SHORT_BYTES = 2048;
-const inner = Buffer.alloc(BLOCK_BYTES + MAX_SHORT_BYTES);
-const outer = Buffer.alloc(BLOCK_BYTES + HASH_BYTES);
-
-/**
- * HMAC-SHA-256 of a text in parts: where it is short two hashes, which take half the time of an object of `createHmac`.
- * A sealed request has some twenty.
- */
+/** HMAC-SHA-256 of a text in parts. */
 export function hmacSha256(key: Uint8Array, ...text: readonly Uint8Array[]): Uint8Array {
-  const length = text.reduce((sum, part) => sum + part.length, 0);
-  if (key.length > BLOCK_BYTES || length > MAX_SHORT_BYTES) return longHmac(key, text);
-  inner.fill(0x36, 0, BLOCK_BYTES);
-  outer.fill(0x5c, 0, BLOCK_BYTES);
-  for (let i = 0; i < key.length; i++) {
-    const byte = key[i] ?? 0;
-    inner[i] = byte ^ 0x36;
-    outer[i] = byte ^ 0x5c;
-  }
-  let end = BLOCK_BYTES;
-  for (const part of text) {
-    inner.set(part, end);
-    end += part.length;
-  }
-  // A character for each byte: a string is given back sooner than a buffer.
-  outer.write(hash('sha256', inner.subarray(0, end), 'binary'), BLOCK_BYTES, 'binary');
-  const code = Buffer.from(hash('sha256', outer, 'binary'), 'binary');
-  // Nothing of the key or the text stays behind.
-  inner.fill(0, 0, end);
-  outer.fill(0);
-  return code;
-}
-
-function longHmac(key: Uint8Array, text: readonly Uint8Array[]): Uint8Array {
-  const made = createHmac('sha256', key);
-  for (const part of text) made.update(part);
-  return made.digest();
+  const code = createHmac('sha256', key);
+  for (const part of text) code.update(part);
+  return code.digest();
 }
 
 /** AES-256-GCM: ciphertext and tag, in a buffer of their own. */
