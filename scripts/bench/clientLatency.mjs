@@ -4,8 +4,8 @@ import process from 'node:process';
 
 const { fetch } = globalThis;
 const [, , dist, url, wanted] = process.argv;
-const { connect, SIMULATED_POLICY } = await import(`${dist}/src/client/index.js`);
-const { nodeCrypto } = await import(`${dist}/attestation/node.js`);
+const { SIMULATED_POLICY } = await import(`${dist}/src/client/index.js`);
+const { connect } = await import(`${dist}/src/client/node.js`);
 const body = JSON.stringify({ model: 'glove-sif-100d', input: 'the invoice was paid last week' });
 const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body };
 const BATCH = 50;
@@ -22,7 +22,7 @@ async function ask(fetching) {
   if (response.status !== 200) throw new Error(text);
 }
 
-const open = () => connect(url, { policy: SIMULATED_POLICY, crypto: nodeCrypto });
+const open = () => connect(url, { policy: SIMULATED_POLICY });
 
 if (wanted === 'first') {
   const plain = await timed(() => ask(fetch));

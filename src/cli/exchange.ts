@@ -3,9 +3,8 @@ import { z } from 'zod';
 import { equalBytes, toHex } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import type { Answer } from '../client/answer.ts';
-import { connect } from '../client/connect.ts';
+import { connectOnNode } from '../client/connectOnNode.ts';
 import { ClientError } from '../client/errors.ts';
-import { EvidenceTls } from '../client/evidenceTls.ts';
 import { isLoopback } from '../client/http.ts';
 import type { Session, Verification } from '../client/session.ts';
 import { CliError, EXIT, exitOfDecision } from './exit.ts';
@@ -109,15 +108,7 @@ async function openSession(flags: ServiceFlags): Promise<Session> {
   const anchors = anchorsOf(flags);
   try {
     const apiKey = flags.apiKey === undefined ? {} : { apiKey: flags.apiKey };
-    const transport = new EvidenceTls();
-    return await connect(flags.url, {
-      policy,
-      collateral,
-      anchors,
-      crypto: nodeCrypto,
-      transport,
-      ...apiKey,
-    });
+    return await connectOnNode(flags.url, { policy, collateral, anchors, ...apiKey });
   } catch (error) {
     if (error instanceof TypeError) throw new CliError(EXIT.misuse, `--url: ${error.message}`);
     if (error instanceof ClientError && error.verdict)

@@ -1,5 +1,7 @@
 import { z } from 'zod';
+import { fromUtf8 } from '../../attestation/bytes/bytes.ts';
 import { EvidenceTls } from '../client/evidenceTls.ts';
+import { readBody } from '../client/http.ts';
 import type { Config } from '../config/schema.ts';
 import { keysRequired } from '../config/schema.ts';
 import { programName } from './programName.ts';
@@ -22,6 +24,8 @@ export interface ServiceFacts {
   readonly hasConsole: boolean;
 }
 
+/** Largest answer that is read for a banner, bytes. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
 const keysetSchema = z.object({ digest: z.string() });
 const modelsSchema = z.object({ data: z.array(z.object({ id: z.string(), tasks: z.array(z.string()) })) });
 const readySchema = z.object({ hardware: z.string() });
@@ -50,7 +54,8 @@ export async function describeService(
 async function ask<T>(url: string, schema: z.ZodType<T>): Promise<T | undefined> {
   try {
     const response = await new EvidenceTls().fetch(url, {});
-    return schema.safeParse(await response.json()).data;
+    const text = fromUtf8(await readBody(response, MAX_ANSWER_BYTES));
+    return schema.safeParse(JSON.parse(text)).data;
   } catch {
     return undefined;
   }

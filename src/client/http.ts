@@ -3,7 +3,16 @@ import { ClientError } from './errors.ts';
 import type { ObliviousWay } from './obliviousWay.ts';
 
 /** The part of `fetch` that the client uses. */
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+export type Fetch = (url: string, init: RequestInit) => Promise<Incoming>;
+
+/** What the client reads of a response; a `Response` has it. */
+export interface Incoming {
+  readonly status: number;
+  readonly headers: Pick<Headers, 'get'>;
+  readonly body: { getReader(): BodyReader } | null;
+}
+
+export type BodyReader = Pick<ReadableStreamDefaultReader<Uint8Array>, 'read' | 'cancel'>;
 
 /** A way to a service whose TLS key is compared with what verified evidence vouches for. */
 export interface JudgedTransport {
@@ -67,7 +76,7 @@ export function wirePath(path: string): string {
 }
 
 /** Sends one request. Redirects are refused: they would lead away from the service that was asked for. */
-export async function send(service: Service, exchange: Exchange): Promise<Response> {
+export async function send(service: Service, exchange: Exchange): Promise<Incoming> {
   const { method, path, headers = {}, body, timeoutMs, signal } = exchange;
   const limit = AbortSignal.timeout(timeoutMs);
   const key = service.apiKey === undefined ? exchange.authorization : `Bearer ${service.apiKey}`;
@@ -106,10 +115,9 @@ function unreachable({ base }: Service, cause: unknown): ClientError {
  * wants no more cancels the reader: that ends a read that waits, too.
  */
 export async function* bodyChunks(
-  body: Response | BodyReader | undefined,
+  reader: BodyReader | undefined,
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const reader = body instanceof Response ? body.body?.getReader() : body;
   try {
     for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) yield part.value;
   } catch (error) {
@@ -122,13 +130,11 @@ export async function* bodyChunks(
   }
 }
 
-export type BodyReader = ReadableStreamDefaultReader<Uint8Array>;
-
 /** The whole body, refused beyond `maxBytes`. */
-export async function readBody(response: Response, maxBytes: number): Promise<Uint8Array> {
+export async function readBody({ body }: Incoming, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let total = 0;
-  for await (const chunk of bodyChunks(response)) {
+  for await (const chunk of bodyChunks(body?.getReader())) {
     total += chunk.length;
     if (total > maxBytes) throw new ClientError('BAD_ANSWER', `the answer is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
@@ -137,13 +143,13 @@ export async function readBody(response: Response, maxBytes: number): Promise<Ui
 }
 
 /** The error of an answer that is not 200: its text is from anyone on the way. */
-export async function rejection(response: Response): Promise<ClientError> {
+export async function rejection(response: Incoming): Promise<ClientError> {
   const { status } = response;
   const text = await problemText(response);
   return new ClientError('REQUEST_REJECTED', `HTTP ${status}: ${text}`, { status });
 }
 
-async function problemText(response: Response): Promise<string> {
+async function problemText(response: Incoming): Promise<string> {
   try {
     const body = await readBody(response, MAX_PROBLEM_BYTES);
     return printable(new TextDecoder().decode(body)) || 'no reason';

@@ -4,7 +4,7 @@ import { Refusal } from '../../attestation/errors.ts';
 import { AnswerStream } from './answer.ts';
 import { freshNonce } from './attestation.ts';
 import { ClientError } from './errors.ts';
-import { bodyChunks, send, type Service } from './http.ts';
+import { bodyChunks, send, type Incoming, type Service } from './http.ts';
 import type { ObliviousWay } from './obliviousWay.ts';
 import type { Plaintext } from './sealedExchange.ts';
 import type { SealedResponse } from './sealedResponse.ts';
@@ -39,7 +39,7 @@ export async function exchangeOblivious(
 }
 
 /** A response from under the seal in the form that our own profile has it. */
-function sealedResponseOf(response: Response, signal: AbortSignal | undefined): SealedResponse {
+function sealedResponseOf(response: Incoming, signal: AbortSignal | undefined): SealedResponse {
   const { status, headers } = response;
   const type = headers.get('content-type') ?? '';
   const length = headers.get(JSON_LENGTH_HEADER);
@@ -49,11 +49,11 @@ function sealedResponseOf(response: Response, signal: AbortSignal | undefined): 
       contentType: length === null ? type : `${type}; ${JSON_LENGTH_HEADER}=${length}`,
       receipt: receiptOf(headers),
     },
-    content: bodyChunks(response, signal),
+    content: bodyChunks(response.body?.getReader(), signal),
   };
 }
 
-function receiptOf(headers: Headers): SealedHead['receipt'] {
+function receiptOf(headers: Incoming['headers']): SealedHead['receipt'] {
   const id = headers.get('vouchsafe-receipt-id');
   const k = headers.get('vouchsafe-commitment-key');
   if (id === null && k === null) return undefined;

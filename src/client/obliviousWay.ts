@@ -22,7 +22,7 @@ import { equalBytes } from '../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import type { Keyset } from '../../attestation/keyset.ts';
 import { ClientError } from './errors.ts';
-import { bodyChunks, isLoopback, readBody, rejection, serviceAt, type Fetch } from './http.ts';
+import { bodyChunks, isLoopback, readBody, rejection, serviceAt, type Fetch, type Incoming } from './http.ts';
 import { MAX_RESPONSE_BYTES } from './sealedResponse.ts';
 
 /** Requests are of a multiple of so many bytes before they are sealed: who carries them sees less of their size. */
@@ -162,7 +162,7 @@ function contentOf({ headers, body }: RequestInit) {
 }
 
 /** Relay or gateway refused it, which anybody on the way can do; only the service knows its keys. */
-async function notCarried(response: Response): Promise<ClientError> {
+async function notCarried(response: Incoming): Promise<ClientError> {
   if (response.status === 200) return new ClientError('BAD_ANSWER', 'the response is not encapsulated');
   const { status } = response;
   const error = await rejection(response);
@@ -173,7 +173,7 @@ async function notCarried(response: Response): Promise<ClientError> {
 /** Opens a response up to its head. Its body throws `RESPONSE_REFUSED` where it is cut, altered or of another one. */
 async function openResponse(
   sender: Sender,
-  response: Response,
+  response: Incoming,
   signal: AbortSignal | undefined,
 ): Promise<Response> {
   const parts = partsOf(sender, response, signal);
@@ -214,12 +214,12 @@ function contentStream(parts: Parts): ReadableStream<Uint8Array> {
   );
 }
 
-async function* partsOf(sender: Sender, response: Response, signal: AbortSignal | undefined): Parts {
+async function* partsOf(sender: Sender, response: Incoming, signal: AbortSignal | undefined): Parts {
   const opener = new ChunkOpener(sender);
   const parser = responseParser();
   let received = 0;
   try {
-    for await (const bytes of bodyChunks(response, signal)) {
+    for await (const bytes of bodyChunks(response.body?.getReader(), signal)) {
       received += bytes.length;
       if (received > MAX_RESPONSE_BYTES) throw refused('the response is too large');
       for (const content of await opener.push(bytes)) yield* parser.push(content);

@@ -9,7 +9,7 @@ import {
 import { parseSealedHead, type SealedHead } from '../../attestation/channel/sealed.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { ClientError } from './errors.ts';
-import { bodyChunks, rejection, type BodyReader } from './http.ts';
+import { bodyChunks, rejection, type BodyReader, type Incoming } from './http.ts';
 
 /** Largest response, ciphertext bytes: its content is kept so that it can be verified. */
 export const MAX_RESPONSE_BYTES = 256 * 1024 * 1024;
@@ -27,7 +27,7 @@ export interface SealedResponse {
 /** Opens the response to one sealed request. What answers another request does not open. */
 export async function openResponse(
   sealed: SealedBody,
-  response: Response,
+  response: Incoming,
   signal?: AbortSignal,
 ): Promise<SealedResponse> {
   const nonce = response.headers.get(RESPONSE_NONCE_HEADER);
@@ -45,7 +45,7 @@ export async function openResponse(
 }
 
 /** RFC 9458 calls for a new key configuration; EHBP names it so. */
-async function unsealed(response: Response): Promise<ClientError> {
+async function unsealed(response: Incoming): Promise<ClientError> {
   const error = await rejection(response);
   if (response.status === 200) return new ClientError('BAD_ANSWER', 'the response is not sealed');
   if (response.status !== 422) return error;

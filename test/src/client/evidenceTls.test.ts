@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:https';
-import type { RequestListener } from 'node:http';
+import { createServer as createPlainServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { afterEach, describe, expect, test } from '@jest/globals';
@@ -8,7 +8,10 @@ import { SIMULATED_POLICY } from '../../../attestation/policy/defaults.ts';
 import { makeSelfSigned } from '../../../enclave/keys/tls/selfSigned.ts';
 import { openTlsKeys } from '../../../enclave/keys/tls/tlsKeys.ts';
 import { connect } from '../../../src/client/connect.ts';
+import { connectOnNode } from '../../../src/client/connectOnNode.ts';
+import { ClientError } from '../../../src/client/errors.ts';
 import { EvidenceTls } from '../../../src/client/evidenceTls.ts';
+import { readBody } from '../../../src/client/http.ts';
 import { startTestService } from '../../support/service.ts';
 import { failures, NOW } from '../../support/world.ts';
 
@@ -43,7 +46,7 @@ async function boxBefore(url: string) {
   const boxUrl = await serveTls((request, response) => {
     told.push(`${request.url?.replace(/\?.*/, '') ?? ''} ${request.headers.authorization ?? '-'}`);
     void inside.fetch(url + (request.url ?? ''), { method: request.method ?? 'GET' }).then(async (answer) => {
-      response.writeHead(answer.status).end(new Uint8Array(await answer.arrayBuffer()));
+      response.writeHead(answer.status).end(await readBody(answer, 1 << 20));
     });
   });
   return { url: boxUrl, told };
@@ -115,7 +118,58 @@ test('redirects, servers that are gone, and an abort are failures', async () => 
   await expect(fetch(`${silent}/`, { signal: AbortSignal.timeout(50) })).rejects.toThrow();
 });
 
-test('without TLS it is the fetch of the platform', async () => {
+test('connections are kept, and used again only while their key is the pinned one', async () => {
+  let sockets = 0;
+  const front = await serveTls((_request, response) => response.end());
+  opened.at(-1)?.on('secureConnection', () => sockets++);
+  const tls = new EvidenceTls();
+  const ask = async () => readBody(await tls.fetch(`${front}/`, {}), 100);
+  for (let i = 0; i < 3; i++) await ask();
+  expect(sockets).toBe(1);
+  expect(() => {
+    tls.judge(new Uint8Array(32));
+  }).toThrow(ClientError);
+  tls.judge(undefined);
+  await expect(ask()).rejects.toMatchObject({ code: 'TLS_REFUSED' });
+});
+
+test('a kept connection that the server ended just then costs another one, not the request', async () => {
+  const told: string[] = [];
+  const server = createPlainServer((request, response) => {
+    told.push(request.url ?? '');
+    // The second request finds the connection gone.
+    if (told.length === 2) request.socket.resetAndDestroy();
+    else response.end('here');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { fetch } = new EvidenceTls();
+  for (const path of ['/1', '/2']) expect(await readBody(await fetch(base + path, {}), 10)).toHaveLength(4);
+  expect(told).toEqual(['/1', '/2', '/2']);
+  server.close().closeAllConnections();
+});
+
+test('a body that is cut is a failure, whatever was read of it', async () => {
+  const url = await serveTls((_request, response) => {
+    response.writeHead(200, { 'content-length': 100 });
+    response.write('half', () => response.destroy());
+  });
+  const response = await new EvidenceTls().fetch(`${url}/`, {});
+  await expect(readBody(response, 1000)).rejects.toMatchObject({ code: 'UNREACHABLE' });
+});
+
+test('without TLS nothing is judged', async () => {
   const { url } = await startTls(false);
   expect((await new EvidenceTls().fetch(`${url}/livez`, {})).status).toBe(200);
+});
+
+test('the `connect` of Node takes a key that the evidence vouches for, without being told how', async () => {
+  const { url } = await startTls();
+  const session = await connectOnNode(url, { policy: SIMULATED_POLICY, now: () => NOW, apiKey: 'secret' });
+  const response = await session.fetch(`${url}${REQUEST.path}`, { method: 'POST', body: REQUEST.body });
+  expect(response.headers.get('vouchsafe-verified')).toBe('?1');
+  const fetching = { fetch: (address: string, init: RequestInit) => fetch(address, init) };
+  await expect(
+    connectOnNode(url, { policy: SIMULATED_POLICY, now: () => NOW, ...fetching }),
+  ).rejects.toMatchObject({ code: 'UNREACHABLE' });
 });
