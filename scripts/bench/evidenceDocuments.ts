@@ -135,7 +135,7 @@ interface EvidenceService {
 }
 
 async function start(): Promise<EvidenceService> {
-  const args = ['--max-semi-space-size=8', '--import', 'tsx', SERVICE, String(CPU_MS), String(GPU_MS)];
+  const args = ['--max-semi-space-size=16', '--import', 'tsx', SERVICE, String(CPU_MS), String(GPU_MS)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const closed = once(child, 'close');
   const lines = createInterface(child.stdout);

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8
+#!/usr/bin/env -S node --max-semi-space-size=16
 import { CommanderError, type Command } from 'commander';
 import { newCommand, EXIT_HELP } from './command.ts';
 import { describeError, EXIT, type ExitCode } from './exit.ts';

@@ -5,7 +5,7 @@ import { GuestError } from './errors.ts';
 /** All that the service is told; both files are in the measured root. */
 const COMMAND: readonly [string, ...string[]] = [
   '/usr/bin/node',
-  '--max-semi-space-size=8',
+  '--max-semi-space-size=16',
   '/app/dist/src/cli/main.js',
   'serve',
   '--config',
