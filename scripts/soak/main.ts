@@ -1,6 +1,8 @@
 // npm run soak -- [--minutes N]: mixed load beyond capacity; only 200, 429 and 503, one receipt for
-// each answer, an event loop in time, and memory that does not grow.
+// each answer, an event loop in time, and memory that does not grow. The callers are nice to the service (19), as if
+// they were on other machines; what they ask for at once is the same.
 import { randomBytes } from 'node:crypto';
+import { constants, setPriority } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Command } from 'commander';
 import { median } from '../bench/measure.ts';
@@ -68,6 +70,8 @@ const service = await startService({
   VOUCHSAFE_LIMITS_CONCURRENCY: String(CONCURRENCY_LIMIT),
   VOUCHSAFE_LIMITS_QUEUE: String(QUEUE_LIMIT),
 });
+// Only now: what a process starts is as nice as it is.
+setPriority(constants.priority.PRIORITY_LOW);
 const end = Date.now() + minutes * 60_000;
 const memory: { readonly at: number; readonly rss: number }[] = [];
 const sampler = setInterval(() => void sample(), SAMPLE_MS);

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { constants, getPriority, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { forgetSentKeys } from './dataKeys.ts';
 import { Outbox } from './outbox.ts';
@@ -18,6 +19,11 @@ const FULL_PRECISION = { NVIDIA_TF32_OVERRIDE: '0' } as const;
  * machine first: where there is none, it crashes.
  */
 const NO_TELEMETRY = { ORT_DISABLE_TELEMETRY: '1' } as const;
+/**
+ * Added to the nice value of this process. Where the engine would fill the cores, the process that reads, signs and
+ * answers goes first: Linux weighs 5 as a third. What nobody else wants of the cores is the engine's as before.
+ */
+const NICER = 5;
 /** Time for an orderly end before the process is killed. */
 const CLOSE_MS = 2_000;
 
@@ -52,6 +58,7 @@ export class EngineProcess {
       cwd: fileURLToPath(new URL('.', entry)),
       env: { ...env, ...LOW_MEMORY.env, ...FULL_PRECISION, ...NO_TELEMETRY },
     });
+    goBehind(this.#child.pid);
     this.#child.on('message', (messages) => {
       for (const message of messages as unknown as readonly FromChild[]) events.onMessage(message);
     });
@@ -91,5 +98,15 @@ export class EngineProcess {
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOSE_MS);
     await this.#ended;
     clearTimeout(timer);
+  }
+}
+
+/** Threads that it starts later are as nice. Without leave to do it the service is less prompt under load, no more. */
+function goBehind(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    setPriority(pid, Math.min(getPriority() + NICER, constants.priority.PRIORITY_LOW));
+  } catch {
+    // It may have ended already, which is heard of elsewhere.
   }
 }

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { appendFile, cp } from 'node:fs/promises';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
@@ -45,11 +46,30 @@ async function until(condition: () => boolean): Promise<void> {
 
 const signal = (running: Engine, name: NodeJS.Signals): boolean => process.kill(running.health().pid!, name);
 
+/** Different nice values of the threads of the process, those of the runtime among them (proc_pid_stat(5), field 19). */
+function niceValues(running: Engine): readonly number[] {
+  const tasks = `/proc/${running.health().pid!}/task`;
+  const values = readdirSync(tasks).map((thread) => {
+    const [, afterName = ''] = readFileSync(`${tasks}/${thread}/stat`, 'utf8').split(') ');
+    return Number(afterName.split(' ')[16]);
+  });
+  return [...new Set(values)];
+}
+
 describe('the process of the engine', () => {
   test('lets onnxruntime report nothing to anyone', async () => {
     const running = await start(await oneModel());
     const environment = readFileSync(`/proc/${running.health().pid!}/environ`, 'utf8').split('\0');
     expect(environment).toContain('ORT_DISABLE_TELEMETRY=1');
+  });
+
+  test('goes behind the one that answers, with all of its threads, also after a restart', async () => {
+    const running = await start(await oneModel());
+    const behind = [Math.min(getPriority() + 5, 19)];
+    expect(niceValues(running)).toEqual(behind);
+    signal(running, 'SIGKILL');
+    await until(() => running.health().restarts === 1 && running.health().state === 'ready');
+    expect(niceValues(running)).toEqual(behind);
   });
 });
 
