@@ -1,11 +1,12 @@
 import type { OnnxHeader } from '../models/onnx.ts';
+import { declaredSession, openDecoderSession } from './decoder/declared.ts';
 import type { Decoder } from './decoder/decoder.ts';
 import { HostedDecoder } from './decoder/hosted.ts';
 import { cacheForm, NativeDecoder } from './decoder/native.ts';
 import { type DecoderPlan, hasCache, planDecoder } from './decoder/plan.ts';
 import type { TensorSpec } from './engine.ts';
 import type { RuntimeLibrary } from './ort/library.ts';
-import { NativeSession } from './ort/session.ts';
+import type { NativeSession } from './ort/session.ts';
 import { nativeLibrary } from './runtime.ts';
 import {
   createSession,
@@ -32,8 +33,8 @@ export interface OpenSession {
   readonly specs: Specs;
   /** Of a causal language model, or why it is none. */
   readonly decoder: OpenDecoder | string;
-  /** Which interface of the runtime it is driven by: C, or the binding of onnxruntime-node. */
-  readonly interface: 'native' | 'binding';
+  /** Which interface of the runtime it is driven by: C, with caches that grow in place or not, or onnxruntime-node's. */
+  readonly interface: 'native-in-place' | 'native' | 'binding';
 }
 
 /** Opens a language model by the C interface, where that can be had, and everything else by the binding. */
@@ -44,7 +45,7 @@ export async function openSession(
 ): Promise<OpenSession> {
   const library = hasCache(inputs) ? nativeLibrary() : undefined;
   if (library) {
-    const native = await openNative(createNative(library, files, settings), operators, settings);
+    const native = await openNative(createNative(library, files, operators, settings), operators, settings);
     if (native) return native;
   }
   const session = await createSession(files, settings);
@@ -61,7 +62,8 @@ async function openNative(
   operators: ReadonlySet<string>,
   settings: SessionSettings,
 ): Promise<OpenSession | undefined> {
-  const plan = planDecoder(session, operators);
+  const declared = declaredSession(session);
+  const plan = planDecoder(declared, operators);
   const form = typeof plan === 'string' ? undefined : cacheForm(plan);
   if (typeof plan === 'string' || !form) {
     await session.release();
@@ -71,17 +73,19 @@ async function openNative(
     await session.release();
     throw error;
   });
-  return { session, specs: session, decoder: { decoder, plan }, interface: 'native' };
+  const way = decoder.inPlace ? 'native-in-place' : 'native';
+  return { session: declared, specs: declared, decoder: { decoder, plan }, interface: way };
 }
 
 /** A failure to open is the model's. */
 function createNative(
   library: RuntimeLibrary,
   files: SessionFiles,
+  operators: ReadonlySet<string>,
   settings: SessionSettings,
 ): NativeSession {
   try {
-    return new NativeSession(library, files, settings);
+    return openDecoderSession(library, files, operators, settings);
   } catch (error) {
     throw refuseLoad(files, error instanceof Error ? error.message : '');
   }

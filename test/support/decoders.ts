@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Decoder } from '../../src/engine/decoder/decoder.ts';
+import { declaredSession, openDecoderSession } from '../../src/engine/decoder/declared.ts';
 import { HostedDecoder } from '../../src/engine/decoder/hosted.ts';
 import { cacheForm, NativeDecoder } from '../../src/engine/decoder/native.ts';
 import { type DecoderPlan, planDecoder } from '../../src/engine/decoder/plan.ts';
-import { NativeSession } from '../../src/engine/ort/session.ts';
 import { nativeLibrary } from '../../src/engine/runtime.ts';
 import { createSession, readSpecs, type SessionSettings } from '../../src/engine/session.ts';
 import { TextTokenizer } from '../../src/engine/tokenizer.ts';
@@ -31,8 +31,8 @@ export async function openNative(weights: Uint8Array): Promise<Opened<NativeDeco
   const library = nativeLibrary();
   if (!library) throw new Error('the C interface cannot be had');
   const { operators } = readOnnxHeader(bufferSource(weights));
-  const session = new NativeSession(library, filesOf(weights), ON_CPU);
-  const plan = planDecoder(session, operators);
+  const session = openDecoderSession(library, filesOf(weights), operators, ON_CPU);
+  const plan = planDecoder(declaredSession(session), operators);
   if (typeof plan === 'string') throw new Error(plan);
   const form = cacheForm(plan);
   if (!form) throw new Error('the C interface does not serve this model');

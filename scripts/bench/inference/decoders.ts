@@ -30,7 +30,7 @@ const settings: SessionSettings = {
 const files = { id: 'bench', path: 'model.onnx', weights, external: new Map<string, Uint8Array>() };
 const header = readOnnxHeader(bufferSource(weights));
 const opened = await openSession(files, header, settings);
-if (typeof opened.decoder === 'string' || opened.interface !== 'native')
+if (typeof opened.decoder === 'string' || opened.interface === 'binding')
   throw new Error('no C interface here');
 const native = opened.decoder;
 const bound = await createSession(files, settings);

@@ -10,32 +10,32 @@ export interface StepFeeds {
   readonly position_ids: BigInt64Array;
 }
 
-/** Fills the feeds of one step of `lengths.length` rows over a cache of `columns`. */
+/** Where a step's own token lies: behind all columns of the past, behind the row's tokens, or there with no column more. */
+export type Appends = 'end' | 'length' | 'place';
+
+/** Columns of the mask of a step over a cache of `columns`. */
+export function maskWidth(columns: number, appends: Appends): number {
+  return appends === 'place' ? columns : columns + 1;
+}
+
+/**
+ * Fills the feeds of one step of `lengths.length` rows over a cache of `columns`. A model with GroupQueryAttention
+ * counts the ones of the mask and wants them first.
+ */
 export function fillStep(
   feeds: StepFeeds,
   ids: readonly number[],
   lengths: readonly number[],
   columns: number,
+  appends: Appends,
 ): void {
-  const width = columns + 1;
+  const width = maskWidth(columns, appends);
   feeds.attention_mask.fill(0n);
   lengths.forEach((length, row) => {
     feeds.input_ids[row] = BigInt(ids[row] ?? 0);
     feeds.position_ids[row] = BigInt(length);
     feeds.attention_mask.fill(1n, row * width, row * width + length);
-    feeds.attention_mask[row * width + columns] = 1n;
-  });
-}
-
-/**
- * A model with GroupQueryAttention counts the ones of the mask and wants them first: the step's own token lies behind
- * the row's tokens, not behind the columns.
- */
-export function fillGroupedMask(feeds: StepFeeds, lengths: readonly number[], columns: number): void {
-  const width = columns + 1;
-  lengths.forEach((length, row) => {
-    feeds.attention_mask[row * width + columns] = 0n;
-    feeds.attention_mask[row * width + length] = 1n;
+    feeds.attention_mask[row * width + (appends === 'end' ? columns : length)] = 1n;
   });
 }
 
@@ -49,6 +49,18 @@ export function sequenceFeeds(
   if (plan.usesMask) feeds.push(['attention_mask', new BigInt64Array(seen + ids.length).fill(1n)]);
   if (plan.usesPositions) feeds.push(['position_ids', BigInt64Array.from(ids, (_, i) => BigInt(seen + i))]);
   return feeds;
+}
+
+/** Row, head and column of `tokens` new columns behind `length`, for each head of each row. */
+export function places(rows: number, heads: number, length: number, tokens: number): BigInt64Array {
+  const all = new BigInt64Array(rows * heads * tokens * 3);
+  for (let i = 0; i < rows * heads * tokens; i++) {
+    const line = Math.floor(i / tokens);
+    all[3 * i] = BigInt(Math.floor(line / heads));
+    all[3 * i + 1] = BigInt(line % heads);
+    all[3 * i + 2] = BigInt(length + (i % tokens));
+  }
+  return all;
 }
 
 /** How the logits of a run come. */

@@ -1,7 +1,6 @@
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Decoder, Prefix, Slab } from './decoder.ts';
 import {
-  fillGroupedMask,
   fillStep,
   inspectLogits,
   type LogitsForm,
@@ -176,8 +175,7 @@ class HostedSlab implements Slab {
       attention_mask: new BigInt64Array(rows * (this.columns + 1)),
       position_ids: new BigInt64Array(rows),
     };
-    fillStep(filled, ids, lengths, this.columns);
-    if (plan.appends === 'length') fillGroupedMask(filled, lengths, this.columns);
+    fillStep(filled, ids, lengths, this.columns, plan.appends);
     const feeds: Record<string, Tensor> = { input_ids: new Tensor('int64', filled.input_ids, [rows, 1]) };
     if (plan.usesMask) {
       feeds['attention_mask'] = new Tensor('int64', filled.attention_mask, [rows, this.columns + 1]);

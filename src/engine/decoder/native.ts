@@ -1,9 +1,12 @@
 import type { SessionSettings } from '../session.ts';
 import { ELEMENT_TYPES, NativeSession } from '../ort/session.ts';
+import type { Binding } from '../ort/binding.ts';
 import type { DeviceMemory, NativeTensor } from '../ort/memory.ts';
 import { appendGraph, widenGraph } from './cacheGraph.ts';
 import type { Decoder, Prefix, Slab } from './decoder.ts';
-import { inspectLogits, type LogitsForm, logitsRow, sequenceFeeds } from './feeds.ts';
+import { declaredSession, growsInPlace } from './declared.ts';
+import { inspectLogits, type LogitsForm, logitsRow, places, sequenceFeeds } from './feeds.ts';
+import { EXTENT, EXTENT_TYPE, PLACES } from './inPlaceGraph.ts';
 import { NativeSlab } from './nativeSlab.ts';
 import type { CacheSlot, DecoderPlan } from './plan.ts';
 
@@ -60,7 +63,9 @@ export class NativeDecoder implements Decoder {
   readonly session: NativeSession;
   readonly plan: DecoderPlan;
   readonly form: CacheForm;
-  readonly append: NativeSession;
+  /** Whether a step writes into its cache; otherwise `append` does. */
+  readonly inPlace: boolean;
+  readonly append: NativeSession | undefined;
   readonly widen: NativeSession;
   readonly #logits: LogitsForm;
   /** Nothing, on the host: what pads a cache; grows to the longest padding that was needed. */
@@ -72,7 +77,8 @@ export class NativeDecoder implements Decoder {
     form: CacheForm,
     settings: SessionSettings,
   ): Promise<NativeDecoder> {
-    const logits = await inspectLogits((feeds, names) => session.run(feeds, names), plan);
+    const declared = declaredSession(session);
+    const logits = await inspectLogits((feeds, names) => declared.run(feeds, names), plan);
     return new NativeDecoder(session, plan, form, logits, settings);
   }
 
@@ -89,7 +95,8 @@ export class NativeDecoder implements Decoder {
     this.#logits = logits;
     const graph = (weights: Uint8Array): NativeSession =>
       new NativeSession(session.runtime, { weights, external: new Map() }, settings);
-    this.append = graph(appendGraph(form.count, form.elementType));
+    this.inPlace = growsInPlace(session);
+    this.append = this.inPlace ? undefined : graph(appendGraph(form.count, form.elementType));
     this.widen = graph(widenGraph(form.count, form.elementType));
   }
 
@@ -125,9 +132,11 @@ export class NativeDecoder implements Decoder {
       for (const [name, values] of sequenceFeeds(this.plan, ids, seen)) {
         binding.input(name, keep(memory.over(values, [1, values.length], ELEMENT_TYPES.INT64)));
       }
+      if (this.inPlace) this.#bindPlaces(binding, keep, prefix, caches, ids.length);
       this.plan.caches.forEach(({ past, present }, i) => {
-        binding.input(past, keep(this.#sequence(prefix?.caches[i], seen)));
-        binding.output(present, keep(this.#sequence(caches[i], length)));
+        const after = keep(this.#sequence(caches[i], length));
+        binding.input(past, this.inPlace ? after : keep(this.#sequence(prefix?.caches[i], seen)));
+        binding.output(present, after);
       });
       const shape = [1, rows, this.vocabulary];
       binding.output('logits', keep(memory.over(logits, shape, ELEMENT_TYPES[this.plan.logits])));
@@ -190,9 +199,32 @@ export class NativeDecoder implements Decoder {
   }
 
   async release(): Promise<void> {
-    await this.append.release();
+    await this.append?.release();
     await this.widen.release();
     await this.session.release();
+  }
+
+  /** Puts the prefix where its tokens go on, and says where that is. */
+  #bindPlaces(
+    binding: Binding,
+    keep: (tensor: NativeTensor) => NativeTensor,
+    prefix: NativePrefix | undefined,
+    caches: readonly DeviceMemory[],
+    tokens: number,
+  ): void {
+    const { heads, width, elementType, elementBytes } = this.form;
+    const seen = prefix?.length ?? 0;
+    if (prefix) {
+      const sources = this.lines(prefix).map(keep);
+      const shape = [heads, seen + tokens, width];
+      const targets = caches.map((cache) => keep(cache.tensor(shape, elementType, elementBytes)));
+      this.copy(sources, targets, heads, tokens);
+    }
+    const to = places(1, heads, seen, tokens);
+    const { memory } = this.session;
+    binding.input(PLACES, keep(memory.over(to, [1, heads, tokens, 3], ELEMENT_TYPES.INT64)));
+    const [first] = caches;
+    if (first) binding.input(EXTENT, keep(first.tensor([1, heads, seen, width], EXTENT_TYPE, 1)));
   }
 
   /** [1, heads, length, width] over a cache, or nothing. */

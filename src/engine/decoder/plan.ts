@@ -25,6 +25,12 @@ export interface CacheSlot {
   readonly width: number;
 }
 
+/** The output that a cache becomes; undefined for an input that is no cache. */
+export function presentOf(input: string): string | undefined {
+  const slot = CACHE.exec(input)?.[1];
+  return slot === undefined ? undefined : `present.${slot}`;
+}
+
 /** Whether a model with these inputs may be one that has a plan. */
 export function hasCache(inputs: readonly string[]): boolean {
   return inputs.some((name) => CACHE.test(name));
@@ -66,9 +72,9 @@ export function planDecoder(
 }
 
 function toSlot({ name, datatype, shape }: TensorSpec): CacheSlot | undefined {
-  const slot = CACHE.exec(name)?.[1];
+  const present = presentOf(name);
   const [, heads = -1, , width = -1] = shape;
-  if (slot === undefined || shape.length !== 4 || heads < 1 || width < 1) return undefined;
+  if (present === undefined || shape.length !== 4 || heads < 1 || width < 1) return undefined;
   if (datatype !== 'FP32' && datatype !== 'FP16') return undefined;
-  return { past: name, present: `present.${slot}`, datatype, heads, width };
+  return { past: name, present, datatype, heads, width };
 }

@@ -200,7 +200,7 @@ describe('a loaded model', () => {
       return manifest[3] as ReadonlyMap<string, string>;
     };
     const generates = Object.fromEntries(options(GENERATE));
-    expect(generates).toMatchObject({ decoder: 'native', decoder_batching: 'rows' });
+    expect(generates).toMatchObject({ decoder: 'native-in-place', decoder_batching: 'rows' });
     expect(Object.fromEntries(options(EMBED))).toMatchObject({ embedding_batching: 'rows' });
     expect(options(EMBED).has('decoder')).toBe(false);
   });

@@ -54,7 +54,7 @@ describe.each([
 ] as const)('a decoder with %s', (name, weights, appends) => {
   test('is driven by the C interface, and its sequences side by side', async () => {
     const { interface: driven, decoder } = await openCrafted(weights);
-    expect(driven).toBe('native');
+    expect(driven).toBe(appends === 'end' ? 'native-in-place' : 'native');
     expect(decoder.plan).toMatchObject({ usesMask: true, usesPositions: false, appends });
     expect(decoder.plan.logits).toBe(name.includes('FP16') ? 'FP16' : 'FP32');
     expect(decoder.plan.caches.map(({ heads, width }) => [heads, width])).toEqual(Array(4).fill([2, 16]));
@@ -88,7 +88,7 @@ describe.each([
 describe('decoders that are no common case', () => {
   test('without an attention mask, sequences are computed alone', async () => {
     const { decoder, interface: driven } = await openCrafted(craftPlainDecoder({ masked: false }));
-    expect(driven).toBe('native');
+    expect(driven).toBe('native-in-place');
     expect(decoder.plan.usesMask).toBe(false);
     expect((await tryBatching(decoder.decoder, decoder.plan, CONTEXT, 4)).name).toBe('alone');
     expect(await walkAlone(decoder.decoder)).toHaveLength(prompts.length);
