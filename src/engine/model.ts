@@ -20,6 +20,7 @@ import { tryBatching } from './decoder/probe.ts';
 import { type EmbeddingBatching, type EmbeddingPlan, isRowwise, planEmbedding } from './embedding.ts';
 import { EngineError, type LoadedModel, type Task } from './engine.ts';
 import { type OpenDecoder, openSession, type OpenSession, type Specs } from './opened.ts';
+import { disabledOptimizers } from './ort/session.ts';
 import type { Tuning } from './protocol.ts';
 import {
   manifestOptions,
@@ -127,6 +128,8 @@ function optionsOf(
   { embedding, generation }: Pick<RunningModel, 'embedding' | 'generation'>,
 ): ReadonlyMap<string, string> {
   const options = manifestOptions(settings);
+  const off = opened.interface === 'binding' ? undefined : disabledOptimizers(settings);
+  if (off !== undefined) options.set('disabled_optimizers', off);
   if (generation) {
     options.set('decoder', opened.interface);
     options.set('decoder_batching', generation.batching);

@@ -5,6 +5,7 @@ import { declaredSession, openDecoderSession } from '../../src/engine/decoder/de
 import { HostedDecoder } from '../../src/engine/decoder/hosted.ts';
 import { cacheForm, NativeDecoder } from '../../src/engine/decoder/native.ts';
 import { type DecoderPlan, planDecoder } from '../../src/engine/decoder/plan.ts';
+import { NativeSession } from '../../src/engine/ort/session.ts';
 import { nativeLibrary } from '../../src/engine/runtime.ts';
 import { createSession, readSpecs, type SessionSettings } from '../../src/engine/session.ts';
 import { TextTokenizer } from '../../src/engine/tokenizer.ts';
@@ -26,12 +27,18 @@ export interface Opened<Kind extends Decoder> {
 
 const filesOf = (weights: Uint8Array) => ({ id: 'model', path: 'model.onnx', weights, external: new Map() });
 
-/** A decoder over the C interface. */
-export async function openNative(weights: Uint8Array): Promise<Opened<NativeDecoder>> {
+/** A decoder over the C interface; `asItIs`: without an edit of its graph. */
+export async function openNative(
+  weights: Uint8Array,
+  { asItIs = false } = {},
+): Promise<Opened<NativeDecoder>> {
   const library = nativeLibrary();
   if (!library) throw new Error('the C interface cannot be had');
   const { operators } = readOnnxHeader(bufferSource(weights));
-  const session = openDecoderSession(library, filesOf(weights), operators, ON_CPU);
+  const files = filesOf(weights);
+  const session = asItIs
+    ? new NativeSession(library, files, ON_CPU)
+    : openDecoderSession(library, files, operators, ON_CPU);
   const plan = planDecoder(declaredSession(session), operators);
   if (typeof plan === 'string') throw new Error(plan);
   const form = cacheForm(plan);
