@@ -66,6 +66,16 @@ const COLLECTOR_USERS = [
   'scripts/vm/attestationKey.ts',
 ];
 
+/** Who may call what is not JavaScript: the one place of the C library, libraries of drivers, and what they start with. */
+const NATIVE = 'enclave/native';
+const NATIVE_CALLERS = [
+  'enclave/collect/guestDevice/openLibrary.ts',
+  'enclave/collect/nativeStack.ts',
+  'enclave/collect/nvidia/native.ts',
+  'enclave/collect/nvidia/nscq.ts',
+  'enclave/native/cLibrary.ts',
+];
+
 type Rule = (target: string, source: Source) => boolean;
 
 function isBelow(path: string, ...folders: readonly string[]): boolean {
@@ -234,6 +244,16 @@ describe('enclave and service', () => {
     expect(offences(sourcesBelow('enclave'), (target) => isBelow(target, 'attestation', 'enclave'))).toEqual(
       [],
     );
+  });
+
+  test('the enclave calls the C library through one room, which decides nothing', () => {
+    expect(offences(sourcesBelow(NATIVE), (target) => isBelow(target, 'attestation/bytes', NATIVE))).toEqual(
+      [],
+    );
+    const callers = sourcesBelow('enclave').filter(({ imports }) =>
+      imports.some(({ specifier }) => specifier === 'koffi'),
+    );
+    expect(callers.map(({ path }) => path).sort()).toEqual(NATIVE_CALLERS);
   });
 
   test('only main names the collectors and the keys of the enclave', () => {

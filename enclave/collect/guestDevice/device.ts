@@ -2,7 +2,8 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { CollectError } from '../errors.ts';
 import { deviceError, systemCode } from '../systemError.ts';
-import { CLibrary } from './cLibrary.ts';
+import type { CLibrary } from '../../native/cLibrary.ts';
+import { openLibrary } from './openLibrary.ts';
 
 /** Signals that may break one request off; a driver that goes on saying so has another problem. */
 const MAX_INTERRUPTIONS = 10;
@@ -28,7 +29,7 @@ export class GuestDevice {
       throw deviceError(error, `cannot open ${path}`);
     });
     try {
-      return new GuestDevice(path, await CLibrary.load(cLibrary), handle);
+      return new GuestDevice(path, await openLibrary(cLibrary), handle);
     } catch (error) {
       await handle.close();
       throw error;

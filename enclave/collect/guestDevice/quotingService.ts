@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { systemCode } from '../systemError.ts';
 import type { Deadline } from '../deviceGate.ts';
 import { CollectError } from '../errors.ts';
-import type { CLibrary } from './cLibrary.ts';
+import type { CLibrary } from '../../native/cLibrary.ts';
+import type { StreamAddress } from '../../native/sockets.ts';
 import { encodeQuoteRequest, PREFIX_BYTES, readMessageLength, readQuoteResponse } from './quotingMessage.ts';
-import { HostSocket, type SocketAddress } from './socket.ts';
+import { HostSocket } from './socket.ts';
 
 /** VMADDR_CID_HOST. */
 const HOST = 2;
@@ -15,7 +16,7 @@ const MAX_PORT = 0xffff_fffe;
 /** A quote of a TDREPORT. The service takes one request per connection. */
 export function requestQuote(
   library: CLibrary,
-  address: SocketAddress,
+  address: StreamAddress,
   tdReport: Uint8Array,
   deadline: Deadline,
 ): Promise<Uint8Array> {
@@ -30,7 +31,7 @@ export function requestQuote(
  * Where the quoting service is: the port of `/etc/tdx-attest.conf`, where that file names one as Intel's library
  * reads it (`port = 4050`), or the usual one; on the host.
  */
-export async function findQuotingService(settings: string): Promise<SocketAddress> {
+export async function findQuotingService(settings: string): Promise<StreamAddress> {
   const text = await readFile(settings, 'utf8').catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return '';
     throw new CollectError('PERMISSION_DENIED', `cannot read ${settings}: ${systemCode(error) ?? ''}`, {

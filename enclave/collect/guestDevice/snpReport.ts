@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { MAX_TABLE_BYTES } from '../certificateTable.ts';
 import { CollectError } from '../errors.ts';
 import type { Deadline } from '../deviceGate.ts';
-import { SystemCallError } from './cLibrary.ts';
+import { SystemCallError } from '../../native/systemCallError.ts';
 import { requestFailed, type GuestDevice } from './device.ts';
 import {
   encodeSnpRequest,

@@ -3,7 +3,7 @@ import { REPORT_BYTES } from '../../../attestation/evidence/snp/parse.ts';
 import { unwrapReportResponse } from '../../../attestation/evidence/snp/unwrap.ts';
 import { CollectError } from '../errors.ts';
 import { readEvidence } from '../reading.ts';
-import { nativeMemory } from './cLibrary.ts';
+import { nativeMemory } from '../../native/memory.ts';
 
 /** Linux, include/uapi/linux/sev-guest.h: `_IOWR('S', n, 32 bytes)`. */
 export const SNP_GET_REPORT = 0xc0205300;

@@ -1,25 +1,22 @@
-import { utf8 } from '../../../attestation/bytes/bytes.ts';
+import type { CFunction, CLibrary } from '../../native/cLibrary.ts';
+import { nativeCopy, nativeMemory } from '../../native/memory.ts';
+import {
+  encodeSocketName,
+  MSG_NOSIGNAL,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  type StreamAddress,
+} from '../../native/sockets.ts';
 import { CollectError } from '../errors.ts';
 import { systemCode } from '../systemError.ts';
 import type { Deadline } from '../deviceGate.ts';
-import { nativeMemory, type CFunction, type CLibrary } from './cLibrary.ts';
 
-/** A service of the host by context id and port, or one behind a socket in the file system. */
-export type SocketAddress = { readonly cid: number; readonly port: number } | { readonly path: string };
-
-/** Linux on x86-64 and AArch64. */
-const AF_UNIX = 1;
-const AF_VSOCK = 40;
-const SOCK_STREAM = 1;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
+/** Of sys/socket.h on Linux, x86-64 and AArch64. */
 const SO_RCVTIMEO = 20;
 const SO_SNDTIMEO = 21;
-const MSG_NOSIGNAL = 0x4000;
-/** `sun_path` with its closing NUL. */
-const MAX_PATH_BYTES = 108;
 
-export function describeAddress(address: SocketAddress): string {
+export function describeAddress(address: StreamAddress): string {
   return 'path' in address ? address.path : `vsock ${address.cid}:${address.port}`;
 }
 
@@ -43,13 +40,12 @@ export class HostSocket {
   /** Connects, uses the stream and closes it, whatever came of it. */
   static async use<T>(
     library: CLibrary,
-    address: SocketAddress,
+    address: StreamAddress,
     deadline: Deadline,
     use: (socket: HostSocket) => Promise<T>,
   ): Promise<T> {
     const what = describeAddress(address);
-    const family = 'path' in address ? AF_UNIX : AF_VSOCK;
-    const name = 'path' in address ? encodeUnixName(address.path) : encodeVsockName(address);
+    const { family, name } = encodeSocketName(address);
     const descriptor = await reaching(what, library.call('socket', [family, SOCK_STREAM | SOCK_CLOEXEC, 0]));
     const socket = new HostSocket(library, descriptor, deadline, what);
     try {
@@ -62,7 +58,7 @@ export class HostSocket {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    let rest = toNative(bytes);
+    let rest = nativeCopy(bytes);
     while (rest.length > 0) {
       const sent = await this.#call(SO_SNDTIMEO, 'send', rest, [rest.length, MSG_NOSIGNAL]);
       rest = rest.subarray(sent);
@@ -128,30 +124,4 @@ async function reaching<T>(what: string, call: Promise<T>): Promise<T> {
 
 function timedOut(what: string, cause?: unknown): CollectError {
   return new CollectError('DEVICE_TIMEOUT', `${what} did not answer in time`, { cause });
-}
-
-/** `struct sockaddr_vm`: u16 family, u16 reserved, u32 port, u32 context id, 4 bytes of zero. */
-function encodeVsockName({ cid, port }: { readonly cid: number; readonly port: number }): Uint8Array {
-  const name = nativeMemory(16);
-  const view = new DataView(name.buffer);
-  view.setUint16(0, AF_VSOCK, true);
-  view.setUint32(4, port, true);
-  view.setUint32(8, cid, true);
-  return name;
-}
-
-/** `struct sockaddr_un`: u16 family, path with its NUL. */
-function encodeUnixName(path: string): Uint8Array {
-  const bytes = utf8(path);
-  if (bytes.length >= MAX_PATH_BYTES) throw new RangeError(`${path} is too long for a socket`);
-  const name = nativeMemory(2 + bytes.length + 1);
-  new DataView(name.buffer).setUint16(0, AF_UNIX, true);
-  name.set(bytes, 2);
-  return name;
-}
-
-function toNative(bytes: Uint8Array): Uint8Array {
-  const memory = nativeMemory(bytes.length);
-  memory.set(bytes);
-  return memory;
 }

@@ -1,6 +1,6 @@
 import { equalBytes } from '../../../attestation/bytes/bytes.ts';
 import { CollectError } from '../errors.ts';
-import { nativeMemory } from './cLibrary.ts';
+import { nativeMemory } from '../../native/memory.ts';
 import { requestFailed, type GuestDevice } from './device.ts';
 
 /** Linux, include/uapi/linux/tdx-guest.h: `_IOWR('T', 1, 1088 bytes)`. */

@@ -1,4 +1,5 @@
 import { CollectError } from '../errors.ts';
+import type { StreamAddress } from '../../native/sockets.ts';
 import type { CpuCollector, Way } from '../collector.ts';
 import type { TdxEvidence } from '../../../attestation/evidence/evidence.ts';
 import { parseTdxQuote } from '../../../attestation/evidence/tdx/parse.ts';
@@ -8,7 +9,7 @@ import { toTdxEvidence } from '../tsm/evidence.ts';
 import { GuestDevice } from './device.ts';
 import { findDevice } from './findDevice.ts';
 import { findQuotingService, requestQuote } from './quotingService.ts';
-import { describeAddress, HostSocket, type SocketAddress } from './socket.ts';
+import { describeAddress, HostSocket } from './socket.ts';
 import { isQuoteOf, requestTdReport } from './tdReport.ts';
 
 const NAME = 'tdx-guest';
@@ -32,7 +33,7 @@ export interface TdxGuestOptions {
   /** C library that has `ioctl` and sockets; by default the one that this process runs on. */
   readonly cLibrary?: string;
   /** Quoting service; by default that of the host, at the port that `settings` names. */
-  readonly quotingService?: SocketAddress;
+  readonly quotingService?: StreamAddress;
   /** Settings of Intel's attestation library in the guest. */
   readonly settings?: string;
   /** Log of measured boot. */
@@ -78,12 +79,12 @@ class TdxGuestCollector implements CpuCollector {
   readonly name = NAME;
   readonly platform = 'tdx';
   readonly #device: GuestDevice;
-  readonly #service: SocketAddress;
+  readonly #service: StreamAddress;
   readonly #options: TdxGuestOptions;
   readonly #gate: DeviceGate;
   #closed = false;
 
-  constructor(device: GuestDevice, service: SocketAddress, options: TdxGuestOptions) {
+  constructor(device: GuestDevice, service: StreamAddress, options: TdxGuestOptions) {
     this.#device = device;
     this.#service = service;
     this.#options = options;

@@ -1,5 +1,5 @@
+import { nativeCopy, nativeMemory } from '../../native/memory.ts';
 import { CollectError } from '../errors.ts';
-import { nativeMemory } from '../guestDevice/cLibrary.ts';
 import { requestFailed, type GuestDevice } from '../guestDevice/device.ts';
 import {
   encodeAttestation,
@@ -29,8 +29,7 @@ export async function describeModule(device: GuestDevice): Promise<NsmDescriptio
 /** One request and its answer. The driver lets one through at a time and waits for up to two minutes. */
 async function exchange(device: GuestDevice, message: Uint8Array): Promise<Uint8Array> {
   if (message.length > MAX_REQUEST_BYTES) throw new RangeError('the request is longer than the driver takes');
-  const request = nativeMemory(message.length);
-  request.set(message);
+  const request = nativeCopy(message);
   const response = nativeMemory(MAX_RESPONSE_BYTES);
   const argument = nativeMemory(ARGUMENT_BYTES);
   const view = new DataView(argument.buffer);

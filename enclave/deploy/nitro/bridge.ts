@@ -1,12 +1,13 @@
 import { connect, type Socket } from 'node:net';
-import { type ListenAddress, StreamSockets, WAITING_CALLS } from './streamSockets.ts';
+import type { StreamAddress } from '../../native/sockets.ts';
+import { StreamSockets, WAITING_CALLS } from './streamSockets.ts';
 
 /** Two calls of each wait, and one for the next; more are not taken until one ends. */
 const MAX_CONNECTIONS = Math.floor(WAITING_CALLS / 2) - 8;
 const PIECE_BYTES = 64 * 1024;
 
 export interface BridgeOptions {
-  readonly from: ListenAddress;
+  readonly from: StreamAddress;
   /** TCP, of this machine. */
   readonly toPort: number;
   /** Connections at a time. */

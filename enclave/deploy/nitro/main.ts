@@ -10,6 +10,8 @@ const NOSUID_NODEV_NOEXEC = 2 | 4 | 8;
 const READ_ONLY_AGAIN = 1 | 32 | 4096;
 /** Of the service, and of vsock. */
 const PORT = 8080;
+/** VMADDR_CID_ANY: whatever context id the hypervisor gave this enclave. */
+const ANY_CONTEXT = 0xffff_ffff;
 
 /**
  * What `init` of an enclave starts: nothing of the image can be written to from here on, and the port of the service is
@@ -20,7 +22,7 @@ async function runEnclave(calls: SystemCalls): Promise<string> {
   calls.call('mount', 'tmpfs', '/data', 'tmpfs', NOSUID_NODEV_NOEXEC, 'mode=0700');
   calls.call('mount', '', '/', '', READ_ONLY_AGAIN, '');
   dropRights(calls);
-  const bridge = new Bridge({ from: { port: PORT }, toPort: PORT });
+  const bridge = new Bridge({ from: { cid: ANY_CONTEXT, port: PORT }, toPort: PORT });
   const run = startService();
   process.on('SIGTERM', () => run.stop()).on('SIGINT', () => run.stop());
   void bridge.run();

@@ -1,11 +1,10 @@
 import { utf8 } from '../../../attestation/bytes/bytes.ts';
+import { nativeMemory } from '../../native/memory.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../native/sockets.ts';
 import { addressBytes } from './dhcp/message.ts';
 import type { SystemCalls } from './systemCalls.ts';
 
-/** linux/socket.h, linux/sockios.h, linux/if.h, linux/route.h. */
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
-const SOCK_CLOEXEC = 0o2000000;
+/** linux/sockios.h, linux/if.h, linux/route.h. */
 const REQUEST = {
   addRoute: 0x890b,
   setFlags: 0x8914,
@@ -62,16 +61,16 @@ export class NetworkInterface {
   }
 
   #request(address?: string): Uint8Array {
-    const request = new Uint8Array(new ArrayBuffer(IFREQ_BYTES));
+    const request = nativeMemory(IFREQ_BYTES);
     request.set(utf8(this.name));
     if (address !== undefined) request.set(socketAddress(address), NAME_BYTES);
     return request;
   }
 
   #addRoute({ to, mask, gateway, flags }: Route): void {
-    const name = new Uint8Array(new ArrayBuffer(NAME_BYTES));
+    const name = nativeMemory(NAME_BYTES);
     name.set(utf8(this.name));
-    const entry = new Uint8Array(new ArrayBuffer(RTENTRY_BYTES));
+    const entry = nativeMemory(RTENTRY_BYTES);
     entry.set(socketAddress(to), 8);
     if (gateway !== undefined) entry.set(socketAddress(gateway), 24);
     entry.set(socketAddress(mask), 40);

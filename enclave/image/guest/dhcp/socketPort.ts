@@ -1,14 +1,13 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { utf8 } from '../../../../attestation/bytes/bytes.ts';
+import { nativeCopy } from '../../../native/memory.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET } from '../../../native/sockets.ts';
 import { socketAddress } from '../interface.ts';
 import type { SystemCalls } from '../systemCalls.ts';
 import type { DhcpPort } from './lease.ts';
 
-const AF_INET = 2;
-const SOCK_DGRAM = 2;
+/** Of sys/socket.h on Linux. */
 const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_BROADCAST = 6;
 const SO_BINDTODEVICE = 25;
@@ -20,23 +19,16 @@ const MAX_WAITING = 32;
 /** The client port on one interface, which sends and receives there also before it has an address. */
 export function openDhcpPort(calls: SystemCalls, interfaceName: string): DhcpPort {
   const descriptor = calls.call('socket', AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  const name = nativeBytes(utf8(`${interfaceName}\0`));
+  const name = nativeCopy(utf8(`${interfaceName}\0`));
   calls.call('setsockopt', descriptor, SOL_SOCKET, SO_BINDTODEVICE, name, name.length);
-  const one = nativeBytes(Uint8Array.of(1, 0, 0, 0));
+  const one = nativeCopy(Uint8Array.of(1, 0, 0, 0));
   calls.call('setsockopt', descriptor, SOL_SOCKET, SO_REUSEADDR, one, one.length);
   calls.call('setsockopt', descriptor, SOL_SOCKET, SO_BROADCAST, one, one.length);
-  const any = nativeBytes(socketAddress('0.0.0.0', CLIENT_PORT));
+  const any = nativeCopy(socketAddress('0.0.0.0', CLIENT_PORT));
   calls.call('bind', descriptor, any, any.length);
   const socket = createSocket('udp4');
   socket.bind({ fd: descriptor });
   return new SocketPort(socket);
-}
-
-/** V8 may move smaller arrays. */
-function nativeBytes(bytes: Uint8Array): Uint8Array {
-  const native = new Uint8Array(new ArrayBuffer(bytes.length));
-  native.set(bytes);
-  return native;
 }
 
 class SocketPort implements DhcpPort {

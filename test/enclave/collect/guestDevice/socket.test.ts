@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { CLibrary } from '../../../../enclave/collect/guestDevice/cLibrary.ts';
+import { openLibrary } from '../../../../enclave/collect/guestDevice/openLibrary.ts';
 import { HostSocket } from '../../../../enclave/collect/guestDevice/socket.ts';
 import { collectFailure } from '../../../support/collecting.ts';
 
@@ -26,7 +26,7 @@ describe('a stream to a service of the host, by the C library of this process', 
   async function echo(remainingMs: number, bytes: Uint8Array): Promise<Uint8Array> {
     const { signal } = new AbortController();
     const deadline = { signal, remainingMs: () => remainingMs, retryingAfter: () => undefined };
-    return HostSocket.use(await CLibrary.load(), { path }, deadline, async (socket) => {
+    return HostSocket.use(await openLibrary(), { path }, deadline, async (socket) => {
       await socket.write(bytes);
       return socket.read(bytes.length);
     });
