@@ -1,6 +1,7 @@
 import { createPrivateKey, sign, X509Certificate, type KeyObject } from 'node:crypto';
 import { concat, utf8 } from '../../../attestation/bytes/bytes.ts';
-import { sigStructure } from '../../../attestation/cose/sign1.ts';
+import { encodeDc, type Dc } from '../../../attestation/cbor/deterministic.ts';
+import { HEADER, sigStructure } from '../../../attestation/cose/sign1.ts';
 import { EIF_MAX_SIGNATURE_BYTES } from '../../predict/nitro/eif.ts';
 import { DeployError } from '../errors.ts';
 
@@ -13,17 +14,20 @@ export interface EnclaveSigner {
 }
 
 interface Algorithm {
-  /** Number in COSE (RFC 9053, section 2.1), as the byte that CBOR has for it. */
-  readonly cose: readonly number[];
+  /** Number in COSE (RFC 9053, section 2.1). */
+  readonly cose: number;
   readonly hash: string;
 }
 
 /** By the curve's name in OpenSSL. */
 const ALGORITHMS: ReadonlyMap<string, Algorithm> = new Map([
-  ['prime256v1', { cose: [0x26], hash: 'sha256' }],
-  ['secp384r1', { cose: [0x38, 34], hash: 'sha384' }],
-  ['secp521r1', { cose: [0x38, 35], hash: 'sha512' }],
+  ['prime256v1', { cose: -7, hash: 'sha256' }],
+  ['secp384r1', { cose: -35, hash: 'sha384' }],
+  ['secp521r1', { cose: -36, hash: 'sha512' }],
 ]);
+
+/** Heads of an array of one item, and of a map of two: deterministic CBOR would have its shorter key first. */
+const ARRAY_OF_ONE_PAIR = Uint8Array.of(0x81, 0xa2);
 
 /** DER of the signer's certificate: what PCR8 is extended with is its SHA-384. */
 export function certificateOf({ privateKey, certificate }: EnclaveSigner): Uint8Array {
@@ -43,27 +47,25 @@ export function signEnclave(signer: EnclaveSigner, pcr0: Uint8Array): Uint8Array
   const algorithm = ALGORITHMS.get(key.asymmetricKeyDetails?.namedCurve ?? '');
   if (!algorithm)
     throw new DeployError('DEPLOY_SIGNING_FAILED', 'the key is of no curve that can sign images');
-  const protectedBytes = Uint8Array.of(0xa1, 0x01, ...algorithm.cose);
-  const payload = concat(
-    head(MAP, 2),
-    text('register_index'),
-    head(UNSIGNED, 0),
-    text('register_value'),
-    numbers(pcr0),
+  const protectedBytes = encodeDc(new Map([[HEADER.alg, algorithm.cose]]));
+  const payload = encodeDc(
+    new Map<string, Dc>([
+      ['register_index', 0],
+      ['register_value', [...pcr0]],
+    ]),
   );
   const signature = sign(algorithm.hash, sigStructure(protectedBytes, payload), {
     key,
     dsaEncoding: 'ieee-p1363',
   });
-  const sign1 = concat(head(ARRAY, 4), bytes(protectedBytes), head(MAP, 0), bytes(payload), bytes(signature));
-  const pair = concat(
-    head(MAP, 2),
-    text('signing_certificate'),
-    numbers(utf8(signer.certificate)),
-    text('signature'),
-    numbers(sign1),
+  const sign1 = encodeDc([protectedBytes, new Map(), payload, signature]);
+  const section = concat(
+    ARRAY_OF_ONE_PAIR,
+    encodeDc('signing_certificate'),
+    encodeDc([...utf8(signer.certificate)]),
+    encodeDc('signature'),
+    encodeDc([...sign1]),
   );
-  const section = concat(head(ARRAY, 1), pair);
   if (section.length > EIF_MAX_SIGNATURE_BYTES) {
     throw new DeployError('DEPLOY_SIGNING_FAILED', 'the certificate is too long for an image');
   }
@@ -84,32 +86,4 @@ function readCertificate(pem: string): X509Certificate {
   } catch (cause) {
     throw new DeployError('DEPLOY_SIGNING_FAILED', 'the certificate cannot be read', { cause });
   }
-}
-
-/** Major types of CBOR (RFC 8949, section 3.1). */
-const UNSIGNED = 0;
-const BYTES = 2;
-const TEXT = 3;
-const ARRAY = 4;
-const MAP = 5;
-
-/** The shortest head; lengths here are below 65,536. */
-function head(major: number, value: number): Uint8Array {
-  const type = major << 5;
-  if (value < 24) return Uint8Array.of(type | value);
-  if (value < 256) return Uint8Array.of(type | 24, value);
-  return Uint8Array.of(type | 25, value >> 8, value & 0xff);
-}
-
-function text(value: string): Uint8Array {
-  const encoded = utf8(value);
-  return concat(head(TEXT, encoded.length), encoded);
-}
-
-function bytes(value: Uint8Array): Uint8Array {
-  return concat(head(BYTES, value.length), value);
-}
-
-function numbers(value: Uint8Array): Uint8Array {
-  return concat(head(ARRAY, value.length), ...Array.from(value, (byte) => head(UNSIGNED, byte)));
 }
