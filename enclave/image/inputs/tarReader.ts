@@ -16,6 +16,9 @@ interface Override {
 /**
  * Files, folders and links of a tar archive (POSIX ustar and pax, GNU long names). Devices, paths that leave the archive
  * and paths that stand there twice are refused; owners and times are not read. Files are views of the archive.
+ *
+ * Not the parser of `tar`, which models are imported with: strict, version 7 still takes an archive without an
+ * end mark, entries behind it, and names that are not UTF-8.
  */
 export function readTar(archive: Uint8Array): Tree {
   const tree = new Tree();

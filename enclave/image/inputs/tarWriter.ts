@@ -11,7 +11,12 @@ const MAX_FILE = 8 ** 11 - 1;
 /** What is collected before it is written, bytes. */
 const BATCH = 4 * 1024 * 1024;
 
-/** Writes a tree as a tar archive (POSIX pax): root owns everything, at time zero, in the order of the tree. */
+/**
+ * Writes a tree as a tar archive (POSIX pax): root owns everything, at time zero, in the order of the tree.
+ *
+ * Not with the headers of `tar`, whose numbers end in a space and a NUL: an archive is a layer of the container, and its
+ * digest is what policies name. It is not to change with a version of a library.
+ */
 export async function writeTar(tree: Tree, path: string): Promise<void> {
   const handle = await open(path, 'w', 0o644).catch((error: unknown) => {
     throw new ImageError('IMAGE_OUTPUT_FAILED', `${path} cannot be written`, { cause: error });
