@@ -4,10 +4,6 @@ import { stat } from 'node:fs/promises';
 import type { FileContent } from '../image/tree.ts';
 import { DeployError } from './errors.ts';
 
-export function sizeOf(content: FileContent): number {
-  return content instanceof Uint8Array ? content.length : content.size;
-}
-
 /** The content of a file of the build machine, of the size that it has now. */
 export async function contentOf(path: string): Promise<FileContent> {
   const found = await stat(path).catch((cause: unknown) => {

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { listFiles } from './application/dist.ts';
 import type { LockedPackage } from './application/lock.ts';
 import type { InputCache } from './inputs/cache.ts';
 import type { NpmPin, Pin, Pins } from './inputs/pins.ts';
 import type { InputFact } from './release/facts.ts';
+import { digestFile } from './release/fileDigest.ts';
 import type { Tree } from './tree.ts';
 
 /** What the code of the image is compiled from, and by. */
@@ -76,12 +76,9 @@ async function digestList(
   const list = createHash('sha256');
   let bytes = 0;
   for (const [path, file] of files) {
-    const hash = createHash('sha256');
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      hash.update(chunk);
-    }
-    list.update(`${hash.digest('hex')}  ${path}\n`);
+    const found = await digestFile(file);
+    bytes += found.bytes;
+    list.update(`${found.sha256}  ${path}\n`);
   }
   return { bytes, sha256: list.digest('hex') };
 }

@@ -7,6 +7,10 @@ export type TreeEntry =
 /** Bytes in memory, or a file of the build machine that is read when it is needed. */
 export type FileContent = Uint8Array | { readonly path: string; readonly size: number };
 
+export function sizeOf(content: FileContent): number {
+  return content instanceof Uint8Array ? content.length : content.size;
+}
+
 /**
  * Paths from the root, without a leading slash, and what stands there. Nothing of the build machine is in it: neither
  * owners nor times, nor the order in which a folder is read.

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { utf8 } from '../../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../../attestation/crypto/node.ts';
-import type { FileContent } from '../../image/tree.ts';
+import { sizeOf, type FileContent } from '../../image/tree.ts';
 import {
   EIF_CHECKSUM_OFFSET,
   EIF_HEADER_BYTES,
@@ -15,7 +15,7 @@ import {
   type EifSectionType,
 } from '../../predict/nitro/eif.ts';
 import { enclavePcrs, type EnclaveDigests, type ImagePcrs } from '../../predict/nitro/pcrs.ts';
-import { piecesOf, sha256Of, sizeOf } from '../content.ts';
+import { piecesOf, sha256Of } from '../content.ts';
 import { DeployError } from '../errors.ts';
 import { encodeMetadata, type EnclaveMetadata } from './metadata.ts';
 import { certificateOf, signEnclave, type EnclaveSigner } from './signature.ts';

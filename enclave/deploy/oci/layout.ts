@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { utf8 } from '../../../attestation/bytes/bytes.ts';
-import { Tree } from '../../image/tree.ts';
-import { contentOf, sha256Of, sizeOf } from '../content.ts';
+import { sizeOf, Tree } from '../../image/tree.ts';
+import { contentOf, sha256Of } from '../content.ts';
 import { DeployError } from '../errors.ts';
 import { imageConfig, type ContainerRun } from './imageConfig.ts';
 

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { ImageError } from '../errors.ts';
-import type { FileContent, Tree, TreeEntry } from '../tree.ts';
+import { sizeOf, type FileContent, type Tree, type TreeEntry } from '../tree.ts';
 import { BLOCK } from './tarHeader.ts';
 
 /** Longest path and target of ustar; longer ones stand in a pax record before their entry. */
@@ -67,10 +67,6 @@ async function writeContent(output: Output, name: string, content: FileContent, 
     if (read !== size) throw new ImageError('IMAGE_TREE_INVALID', `${name} changed while the image was made`);
   }
   await output.add(new Uint8Array((BLOCK - (size % BLOCK)) % BLOCK));
-}
-
-function sizeOf(content: FileContent): number {
-  return content instanceof Uint8Array ? content.length : content.size;
 }
 
 /** `length key=value\n`; undefined where the header has room. */
