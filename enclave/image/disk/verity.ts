@@ -1,8 +1,14 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { equalBytes, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { ImageError } from '../errors.ts';
-import { BLOCK_BYTES, HASH_START, type VerityRoot } from './verityTable.ts';
-import { verityLevels, VerityTree, type TreeBlock } from './verityTree.ts';
+import {
+  BLOCK_BYTES,
+  HASH_START,
+  verityLevels,
+  VerityTree,
+  type TreeBlock,
+  type VerityRoot,
+} from './verityTree.ts';
 
 /** Bytes of data that are in memory at a time: a whole number of blocks. */
 const CHUNK_BYTES = 4 * 1024 * 1024;

@@ -1,11 +1,25 @@
 import { hash } from 'node:crypto';
 import { ImageError } from '../errors.ts';
-import { BLOCK_BYTES, HASH_START, ROOT_HASH_BYTES } from './verityTable.ts';
 
+/** Bytes of a block, of data and of hashes. */
+export const BLOCK_BYTES = 4096;
+/** The superblock fills the first block of the tree; hashes begin behind it. */
+export const HASH_START = 1;
+const ROOT_HASH_BYTES = 32;
 const HASHES_PER_BLOCK = BLOCK_BYTES / ROOT_HASH_BYTES;
 /** 2 TiB: what a table with 32-bit sectors and this builder are made for. */
 const MAX_DATA_BLOCKS = 2 ** 29;
 const MAX_SALT_BYTES = 256;
+
+/** What has to be known of a device beside its data, to check each block that is read. */
+export interface VerityRoot {
+  /** SHA-256 at the top of the tree. */
+  readonly rootHash: Uint8Array;
+  /** Blocks of 4096 bytes. */
+  readonly dataBlocks: number;
+  /** Hashed before each block; up to 256 bytes. */
+  readonly salt: Uint8Array;
+}
 
 /** One level of the tree. Level 0 holds the hashes of data; the last has one block, whose hash is the root hash. */
 interface Level {

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { toHex } from '../../../../attestation/bytes/bytes.ts';
+import { guidText } from '../../../../enclave/image/disk/guid.ts';
 import { buildVerity, treeBytes, verifyVerity } from '../../../../enclave/image/disk/verity.ts';
-import { BLOCK_BYTES, verityGuids, verityTable } from '../../../../enclave/image/disk/verityTable.ts';
-import { VerityTree, verityLevels } from '../../../../enclave/image/disk/verityTree.ts';
+import { BLOCK_BYTES, VerityTree, verityLevels } from '../../../../enclave/image/disk/verityTree.ts';
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { inFolder, outputOf, testWith } from './programs.ts';
@@ -131,7 +131,7 @@ describe('the hash tree', () => {
       await inFolder(async (folder) => {
         const { image, tree, rootHash, salt } = await build(folder, dataOf(blocks));
         await outputOf(veritysetup, 'verify', image, tree, toHex(rootHash));
-        const { tree: uuid } = verityGuids(rootHash);
+        const uuid = guidText(rootHash.subarray(-16));
         const other = join(folder, 'other');
         const said = await outputOf(
           veritysetup,
@@ -205,34 +205,6 @@ describe('verification of data, tree and root hash', () => {
         await truncate(built[which], size);
         expect(await codeOf(verifyVerity(built.image, built.tree, built))).toBe('IMAGE_VERITY_MISMATCH');
       }
-    });
-  });
-});
-
-describe('the line of the device mapper', () => {
-  const root = {
-    rootHash: Uint8Array.from({ length: 32 }, () => 0xab),
-    dataBlocks: 3,
-    salt: Uint8Array.of(1, 2),
-  };
-
-  test('has every word that the kernel reads', () => {
-    expect(verityTable(root, { data: '/dev/vda2', tree: '254:3' })).toBe(
-      `0 24 verity 1 /dev/vda2 254:3 4096 4096 3 1 sha256 ${'ab'.repeat(32)} 0102 1 panic_on_corruption`,
-    );
-  });
-
-  test('says that there is no salt', () => {
-    expect(verityTable({ ...root, salt: new Uint8Array() }, { data: 'a', tree: 'b' })).toContain(
-      `${'ab'.repeat(32)} - 1 panic_on_corruption`,
-    );
-  });
-
-  test('GUIDs are the halves of the root hash', () => {
-    const rootHash = Uint8Array.from({ length: 32 }, (_, index) => index);
-    expect(verityGuids(rootHash)).toEqual({
-      data: '00010203-0405-0607-0809-0a0b0c0d0e0f',
-      tree: '10111213-1415-1617-1819-1a1b1c1d1e1f',
     });
   });
 });
