@@ -1,6 +1,4 @@
-import { concat } from '../../bytes/bytes.ts';
-import { isZero } from '../../bytes/bytes.ts';
-import { Refusal } from '../../errors.ts';
+import { concat, isZero } from '../../bytes/bytes.ts';
 import {
   checkField,
   encodeFields,
@@ -271,11 +269,4 @@ function padded(padTo: number, parts: readonly Uint8Array[]): Uint8Array {
   const message = concat(...parts);
   const over = message.length % padTo;
   return over === 0 ? message : concat(message, new Uint8Array(padTo - over));
-}
-
-/** The value of a field that may stand once; undefined where it is not there, refused where it is there twice. */
-export function onlyField(fields: readonly Field[], name: string): string | undefined {
-  const values = fields.filter(([field]) => field === name);
-  if (values.length > 1) throw new Refusal('MALFORMED', `the field ${name} stands there twice`);
-  return values[0]?.[1];
 }
