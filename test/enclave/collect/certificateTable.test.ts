@@ -9,6 +9,7 @@ import {
 import { CollectError } from '../../../enclave/collect/errors.ts';
 import { createSimulatedSnp } from '../../../enclave/collect/simulated/snp.ts';
 import { encodeCertificateTable, encodeSnpTable, TABLE_GUID } from '../../support/certificateTable.ts';
+import { errorOf } from '../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../support/runs.ts';
 
 const VCEK = Uint8Array.of(0x30, 1, 1);
@@ -16,15 +17,7 @@ const VLEK = Uint8Array.of(0x30, 1, 2);
 const ASK = Uint8Array.of(0x30, 1, 3);
 const ARK = Uint8Array.of(0x30, 1, 4);
 
-function codeOf(step: () => unknown): string | undefined {
-  try {
-    step();
-    return undefined;
-  } catch (error) {
-    if (error instanceof CollectError) return error.code;
-    throw error;
-  }
-}
+const codeOf = (step: () => unknown) => errorOf(CollectError, step)?.code;
 
 /** A table of one entry whose fields are as given, with 16 bytes after the list. */
 function oneEntry(offset: number, length: number): Uint8Array {

@@ -14,6 +14,7 @@ import {
 } from '../../../enclave/predict/snp/launchDigest.ts';
 import { sevLaunchDigest } from '../../../enclave/predict/snp/sevDigest.ts';
 import { type MintedFirmware, mintFirmware } from '../../support/mintedFirmware.ts';
+import { errorOf } from '../../support/refusal.ts';
 
 const SECTIONS = [
   { address: 0x80_0000, size: 0x3000, type: 1 },
@@ -25,15 +26,7 @@ const SECTIONS = [
 const AMD_SEV: MintedFirmware = { sev: SECTIONS, hashTable: 0x81_0c00, reset: 0x80_b004 };
 const PARTS = { kernel: Uint8Array.of(1, 2, 3), initrd: Uint8Array.of(4), cmdline: 'console=ttyS0' };
 
-function codeOf(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof PredictError) return error.code;
-    throw error;
-  }
-  return 'none';
-}
+const codeOf = (run: () => unknown) => errorOf(PredictError, run)?.code ?? 'none';
 
 function launchOf(firmware: MintedFirmware, changes: Partial<SnpLaunch> = {}): SnpLaunch {
   return {

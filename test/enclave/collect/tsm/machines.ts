@@ -14,6 +14,7 @@ import { encodeSnpTable } from '../../../support/certificateTable.ts';
 import type { ReportMaker } from '../../../support/configfsTsm/mount.ts';
 import { contextFor } from '../../../support/evidenceDocument.ts';
 import { mintTdx } from '../../../support/platforms.ts';
+import { errorOfAsync } from '../../../support/refusal.ts';
 
 // Hardware and host behind the driver, and the relying party that judges what was collected.
 
@@ -82,11 +83,5 @@ function failed(checks: readonly Check[]): readonly string[] {
 
 /** The code of what a step throws; `success` where it does not. */
 export async function codeOf(step: Promise<unknown>): Promise<string> {
-  try {
-    await step;
-    return 'success';
-  } catch (error) {
-    if (error instanceof CollectError) return error.code;
-    throw error;
-  }
+  return (await errorOfAsync(CollectError, () => step))?.code ?? 'success';
 }

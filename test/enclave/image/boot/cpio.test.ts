@@ -8,6 +8,7 @@ import { buildCpio, cpioEntry } from '../../../../enclave/image/boot/cpio.ts';
 import { readCpio } from '../../../../enclave/image/boot/readCpio.ts';
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import { Tree, type TreeEntry } from '../../../../enclave/image/tree.ts';
+import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { inFolder, testWith } from '../disk/programs.ts';
 
@@ -26,15 +27,7 @@ const TREE = treeOf({
   empty: { kind: 'folder', mode: 0o700 },
 });
 
-function codeOf(step: () => unknown): string | undefined {
-  try {
-    step();
-    return undefined;
-  } catch (error) {
-    if (error instanceof ImageError) return error.code;
-    throw error;
-  }
-}
+const codeOf = (step: () => unknown) => errorOf(ImageError, step)?.code;
 
 describe('an initrd', () => {
   test('has the bytes of the format', async () => {

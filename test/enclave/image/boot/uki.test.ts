@@ -15,6 +15,7 @@ import {
 } from '../../../../enclave/predict/boot/portableExecutable.ts';
 import { measureUki, type StubRelease } from '../../../../enclave/predict/boot/uki.ts';
 import { PredictError } from '../../../../enclave/predict/errors.ts';
+import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { inFolder, outputOf, testWith } from '../disk/programs.ts';
 import { mintKernel, mintProgram } from './programs.ts';
@@ -34,15 +35,7 @@ const PARTS: UkiParts = {
   uname: '6.12.1-cloud-amd64',
 };
 
-function codeOf(step: () => unknown): string | undefined {
-  try {
-    step();
-    return undefined;
-  } catch (error) {
-    if (error instanceof ImageError) return error.code;
-    throw error;
-  }
-}
+const codeOf = (step: () => unknown) => errorOf(ImageError, step)?.code;
 
 describe('a unified kernel image', () => {
   const uki = buildUki(PARTS);

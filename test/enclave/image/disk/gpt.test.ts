@@ -14,6 +14,7 @@ import {
 import { readPartitionTable } from '../../../../enclave/image/disk/readGpt.ts';
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import { gptEvent } from '../../../../enclave/predict/boot/gpt.ts';
+import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { inFolder, outputOf, testWith } from './programs.ts';
 
@@ -45,15 +46,7 @@ const PARTITIONS: readonly Partition[] = [
 
 const table = buildPartitionTable(DISK, PARTITIONS);
 
-function codeOf(step: () => unknown): string | undefined {
-  try {
-    step();
-    return undefined;
-  } catch (error) {
-    if (error instanceof ImageError) return error.code;
-    throw error;
-  }
-}
+const codeOf = (step: () => unknown) => errorOf(ImageError, step)?.code;
 
 /** The disk with nothing in its partitions. */
 function diskOf({ sectors, primary, backup }: typeof table): Buffer {

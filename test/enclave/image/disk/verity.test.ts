@@ -8,6 +8,7 @@ import { guidText } from '../../../../enclave/image/disk/guid.ts';
 import { buildVerity, treeBytes, verifyVerity } from '../../../../enclave/image/disk/verity.ts';
 import { BLOCK_BYTES, VerityTree, verityLevels } from '../../../../enclave/image/disk/verityTree.ts';
 import { ImageError } from '../../../../enclave/image/errors.ts';
+import { errorOfAsync } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { inFolder, outputOf, testWith } from './programs.ts';
 
@@ -41,15 +42,7 @@ async function build(folder: string, data: Uint8Array, salt = SALT) {
   return { image, tree, salt, ...(await buildVerity(image, tree, salt)) };
 }
 
-async function codeOf(step: Promise<unknown>): Promise<string | undefined> {
-  try {
-    await step;
-    return undefined;
-  } catch (error) {
-    if (error instanceof ImageError) return error.code;
-    throw error;
-  }
-}
+const codeOf = async (step: Promise<unknown>) => (await errorOfAsync(ImageError, () => step))?.code;
 
 describe('the hash tree', () => {
   test('of one block has no level: its salted hash is the root hash', async () => {

@@ -2,18 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import { dependenciesOf } from '../../../../enclave/image/guest/kernelModule.ts';
+import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { kernelModule } from './kernelPackage.ts';
 
-function codeOf(module: Uint8Array): string | undefined {
-  try {
-    dependenciesOf('test', module);
-    return undefined;
-  } catch (error) {
-    if (error instanceof ImageError) return error.code;
-    throw error;
-  }
-}
+const codeOf = (module: Uint8Array) => errorOf(ImageError, () => dependenciesOf('test', module))?.code;
 
 describe('a kernel module', () => {
   test('says what it depends on', () => {

@@ -17,6 +17,7 @@ import {
 import { gptEvent } from '../../../../enclave/predict/boot/gpt.ts';
 import { predictPcrs } from '../../../../enclave/predict/boot/pcrs.ts';
 import { measureUki } from '../../../../enclave/predict/boot/uki.ts';
+import { errorOf } from '../../../support/refusal.ts';
 import { type Minted, mintImage } from './mintedImage.ts';
 
 let minted: Minted;
@@ -83,15 +84,7 @@ describe('the manifest of an image', () => {
 
 describe('parseManifest refuses', () => {
   type Json = Record<string, unknown>;
-  const refusal = (file: Uint8Array): string => {
-    try {
-      parseManifest(file);
-    } catch (error) {
-      if (error instanceof ImageError) return error.code;
-      throw error;
-    }
-    return 'accepted';
-  };
+  const refusal = (file: Uint8Array) => errorOf(ImageError, () => parseManifest(file))?.code ?? 'accepted';
   const changed = (change: (manifest: Json) => Json): Uint8Array =>
     utf8(canonicalJson(change(JSON.parse(JSON.stringify(minted.manifest)) as Json)));
 

@@ -8,6 +8,7 @@ import { IMAGE_PCRS, policyOf, type PolicyRequest } from '../../../../enclave/im
 import type { Release, Releases } from '../../../../enclave/image/release/releases.ts';
 import { judgeDocument, mintDocument } from '../../../support/evidenceDocument.ts';
 import { mintTpm, pcrsOf, quotePcrs, type TpmMachine } from '../../../support/platforms.ts';
+import { errorOf } from '../../../support/refusal.ts';
 import { failures } from '../../../support/world.ts';
 import { mintImage } from './mintedImage.ts';
 
@@ -71,15 +72,8 @@ function statement(changes: readonly Partial<Release>[]): Releases {
   };
 }
 
-function refusal(changes: Partial<PolicyRequest>): string {
-  try {
-    policyOf(request(changes));
-  } catch (error) {
-    if (error instanceof ImageError) return error.code;
-    throw error;
-  }
-  return 'made';
-}
+const refusal = (changes: Partial<PolicyRequest>) =>
+  errorOf(ImageError, () => policyOf(request(changes)))?.code ?? 'made';
 
 describe('the policy of images on a TPM', () => {
   test('is complete, and accepts each of them by the verifier of clients', async () => {

@@ -7,6 +7,7 @@ import {
   parseReply,
   TYPE,
 } from '../../../../../enclave/image/guest/dhcp/message.ts';
+import { errorOf } from '../../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../../support/runs.ts';
 import { answer, type Answer, MAC, seconds, USUAL } from './server.ts';
 
@@ -17,15 +18,7 @@ function made(changes: Partial<Answer> = {}): Uint8Array {
   return answer({ transaction: TRANSACTION, type: TYPE.ack, options: USUAL, ...changes });
 }
 
-function codeOf(message: Uint8Array): string | undefined {
-  try {
-    parseReply(message, EXPECTED);
-    return undefined;
-  } catch (error) {
-    if (error instanceof GuestError) return error.code;
-    throw error;
-  }
-}
+const codeOf = (message: Uint8Array) => errorOf(GuestError, () => parseReply(message, EXPECTED))?.code;
 
 describe('a request', () => {
   test('asks for a broadcast while there is no address', () => {
