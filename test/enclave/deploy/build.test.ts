@@ -11,7 +11,7 @@ import { readCpio } from '../../../enclave/image/boot/readCpio.ts';
 import { readTar } from '../../../enclave/image/inputs/tarReader.ts';
 import { Tree } from '../../../enclave/image/tree.ts';
 import { parseEif } from '../../../enclave/predict/nitro/eif.ts';
-import { inFolder } from './folders.ts';
+import { inFolder } from '../../support/folder.ts';
 
 function treeOf(files: Readonly<Record<string, string>>): Tree {
   const tree = new Tree();

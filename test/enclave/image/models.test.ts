@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { modelFacts } from '../../../enclave/image/inputFacts.ts';
 import { modelsTree } from '../../../enclave/image/models.ts';
-import { inFolder } from './disk/programs.ts';
+import { inFolder } from '../../support/folder.ts';
 
 describe('models of an image', () => {
   test('are the folders of a folder, read when they are needed', async () => {

@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { agentPolicy } from '../../../../enclave/deploy/initData/agentPolicy.ts';
-import { inFolder } from '../folders.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { testUnless } from '../../../support/programs.ts';
 import { CONTAINER, IMAGE, pause, RUN, SANDBOX, service, SHARED, type Request } from './agentRequests.ts';
 
 /**
@@ -89,7 +90,8 @@ const OTHERS: readonly Case[] = [
   ['a start', 'StartContainerRequest', {}, true],
 ]; // prettier-ignore
 
-(ENGINE ? test : test.skip)('an engine of Rego decides as the policy is meant', async () => {
+const missing = ENGINE ? undefined : 'no engine of Rego, VOUCHSAFE_REGO_ENGINE';
+testUnless(missing, 'an engine of Rego decides as the policy is meant', async () => {
   const cases = [...CONTAINERS, ...OTHERS];
   const lines = cases.map(([, request, input]) => `${JSON.stringify({ request, input })}\n`).join('');
   await inFolder((folder) => {

@@ -10,7 +10,8 @@ import { expectInitData, initDataPolicyPart } from '../../../../enclave/deploy/i
 import { storedGzip } from '../../../../enclave/deploy/initData/gzip.ts';
 import { digestInitData, encodeInitData } from '../../../../enclave/deploy/initData/initData.ts';
 import { propertyRuns } from '../../../support/runs.ts';
-import { has, inFolder } from '../folders.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { has, testUnless } from '../../../support/programs.ts';
 
 const REFUSED: unknown = expect.objectContaining({ code: 'DEPLOY_OPTIONS_INVALID' });
 
@@ -49,9 +50,8 @@ describe('encodeInitData', () => {
     expect(() => encodeInitData({ algorithm: 'sha256', data: { [name]: '' } })).toThrow(REFUSED);
   });
 
-  const python = has('python3', '-c', 'import tomllib') ? test : test.skip;
-
-  python('another reader of TOML finds the same files', async () => {
+  const missing = has('python3', '-c', 'import tomllib') ? undefined : 'no tomllib of Python 3.11';
+  testUnless(missing, 'another reader of TOML finds the same files', async () => {
     const data = { 'aa.toml': `x = """\n'a' ''b'' \\ \t"""\n\n`, 'policy.rego': '\n\nä€😀 "', empty: '' };
     await inFolder((folder) => {
       const path = join(folder, 'init-data.toml');

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Bridge } from '../../../../enclave/deploy/nitro/bridge.ts';
-import { inFolder } from '../folders.ts';
+import { inFolder } from '../../../support/folder.ts';
 
 const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 

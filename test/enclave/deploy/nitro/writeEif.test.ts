@@ -11,7 +11,7 @@ import { writeEif, type EnclaveImage, type WrittenEif } from '../../../../enclav
 import { parseEif, type Eif } from '../../../../enclave/predict/nitro/eif.ts';
 import { digestEnclaveParts, enclavePcrs } from '../../../../enclave/predict/nitro/pcrs.ts';
 import { SECTIONS, mintEif } from '../../predict/nitro/mintedEif.ts';
-import { inFolder } from '../folders.ts';
+import { inFolder } from '../../../support/folder.ts';
 import { issueSigner } from './signers.ts';
 
 const METADATA = { name: 'vouchsafe', version: '1.2.3', kernelVersion: '6.12' };

@@ -9,7 +9,8 @@ import { layoutTree, writeLayout, type ContainerImage } from '../../../../enclav
 import { readTar } from '../../../../enclave/image/inputs/tarReader.ts';
 import { writeTar } from '../../../../enclave/image/inputs/tarWriter.ts';
 import { Tree } from '../../../../enclave/image/tree.ts';
-import { has, inFolder } from '../folders.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { testWith } from '../../../support/programs.ts';
 
 const run = promisify(execFile);
 const RUN = { entrypoint: ['/usr/bin/node', 'main.js'], environment: ['PATH=/usr/bin'], ports: [8080] };
@@ -157,13 +158,10 @@ describe('writeLayout', () => {
 });
 
 describe('other tools read it', () => {
-  const skopeo = has('skopeo', '--version') ? test : test.skip;
-  const umoci = has('umoci', '--version') ? test : test.skip;
-
-  skopeo('skopeo names the same digest, and copies folder and archive alike', async () => {
+  testWith('skopeo', 'skopeo names the same digest, and copies folder and archive alike', async (skopeo) => {
     await inFolder(async (folder) => {
       const { layout, facts } = await written(folder);
-      const { stdout } = await run('skopeo', ['inspect', `oci:${layout}:1.2.3`]);
+      const { stdout } = await run(skopeo, ['inspect', `oci:${layout}:1.2.3`]);
       expect(JSON.parse(stdout)).toMatchObject({
         Digest: facts.digest,
         Architecture: 'amd64',
@@ -172,7 +170,7 @@ describe('other tools read it', () => {
       });
       await writeTar(await layoutTree(layout), join(folder, 'image.tar'));
       const copy = join(folder, 'copy');
-      await run('skopeo', [
+      await run(skopeo, [
         'copy',
         '--insecure-policy',
         `oci-archive:${join(folder, 'image.tar')}`,
@@ -182,10 +180,10 @@ describe('other tools read it', () => {
     });
   });
 
-  umoci('umoci unpacks the files', async () => {
+  testWith('umoci', 'umoci unpacks the files', async (umoci) => {
     await inFolder(async (folder) => {
       const { layout } = await written(folder);
-      await run('umoci', ['raw', 'unpack', '--rootless', '--image', `${layout}:1.2.3`, join(folder, 'root')]);
+      await run(umoci, ['raw', 'unpack', '--rootless', '--image', `${layout}:1.2.3`, join(folder, 'root')]);
       expect(await readFile(join(folder, 'root/bin/node'), 'utf8')).toBe('#!');
       expect(await readFile(join(folder, 'root/models/a/model.onnx'), 'utf8')).toBe('model');
     });

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { addDist, listFiles } from '../../../../enclave/image/application/dist.ts';
 import { Tree } from '../../../../enclave/image/tree.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 import { listing } from '../inputs/archives.ts';
 
 const SOURCES = [

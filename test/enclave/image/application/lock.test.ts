@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { readLock } from '../../../../enclave/image/application/lock.ts';
 import { ROOT } from '../../../support/sources.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 
 const integrity = `sha512-${Buffer.alloc(64).toString('base64')}`;
 const invalid = expect.objectContaining({ code: 'IMAGE_APPLICATION_INVALID' });

@@ -10,7 +10,8 @@ import { ImageError } from '../../../../enclave/image/errors.ts';
 import { Tree, type TreeEntry } from '../../../../enclave/image/tree.ts';
 import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
-import { inFolder, testWith } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { testWith } from '../../../support/programs.ts';
 
 const NOTHING = new Uint8Array();
 

@@ -17,8 +17,9 @@ import { measureUki, type StubRelease } from '../../../../enclave/predict/boot/u
 import { PredictError } from '../../../../enclave/predict/errors.ts';
 import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
-import { inFolder, outputOf, testWith } from '../disk/programs.ts';
-import { mintKernel, mintProgram } from './programs.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { outputOf, testWith } from '../../../support/programs.ts';
+import { mintKernel, mintProgram } from './mintedPrograms.ts';
 
 const STUB = mintProgram({
   sections: [

@@ -7,7 +7,8 @@ import { buildEsp, espSize } from '../../../../enclave/image/disk/esp.ts';
 import { PARTITION_TYPES, SECTOR_BYTES, TABLE_BYTES } from '../../../../enclave/image/disk/gpt.ts';
 import { readPartitionTable } from '../../../../enclave/image/disk/readGpt.ts';
 import { ImageError } from '../../../../enclave/image/errors.ts';
-import { inFolder, outputOf, testWith } from './programs.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { outputOf, testWith } from '../../../support/programs.ts';
 
 const DISK = '0f9d4c1e-7a35-4a0c-9c3e-5d1f0a7b6e21';
 const MEBIBYTE = 1024 * 1024;

@@ -16,7 +16,8 @@ import { ImageError } from '../../../../enclave/image/errors.ts';
 import { gptEvent } from '../../../../enclave/predict/boot/gpt.ts';
 import { errorOf } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
-import { inFolder, outputOf, testWith } from './programs.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { outputOf, testWith } from '../../../support/programs.ts';
 
 const DISK = '0f9d4c1e-7a35-4a0c-9c3e-5d1f0a7b6e21';
 const MEBIBYTE = 1024 * 1024;

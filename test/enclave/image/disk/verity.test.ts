@@ -10,7 +10,8 @@ import { BLOCK_BYTES, VerityTree, verityLevels } from '../../../../enclave/image
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import { errorOfAsync } from '../../../support/refusal.ts';
 import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
-import { inFolder, outputOf, testWith } from './programs.ts';
+import { inFolder } from '../../../support/folder.ts';
+import { outputOf, testWith } from '../../../support/programs.ts';
 
 const SALT = Uint8Array.from({ length: 32 }, (_, index) => index);
 

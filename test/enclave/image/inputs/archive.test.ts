@@ -5,7 +5,7 @@ import { describe, expect, test } from '@jest/globals';
 import { archiveInputs, LIST } from '../../../../enclave/image/inputs/archive.ts';
 import { InputCache } from '../../../../enclave/image/inputs/cache.ts';
 import type { NpmPin, SourcePin } from '../../../../enclave/image/inputs/pins.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 
 const CONTENT = Buffer.from('sources');
 const sha256 = createHash('sha256').update(CONTENT).digest('hex');

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { InputCache, type CacheOptions } from '../../../../enclave/image/inputs/cache.ts';
 import type { DebianPin, NpmPin } from '../../../../enclave/image/inputs/pins.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 
 const CONTENT = Buffer.from('a package '.repeat(1000));
 const sha256 = createHash('sha256').update(CONTENT).digest('hex');

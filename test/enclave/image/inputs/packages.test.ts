@@ -7,7 +7,7 @@ import { propertyRuns } from '../../../support/runs.ts';
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import { readDebPackage, readNpmPackage } from '../../../../enclave/image/inputs/packages.ts';
 import { unpackXz } from '../../../../enclave/image/inputs/xz.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 import { arOf, listing, tarOf } from './archives.ts';
 
 const TEXT = 'Vouchsafe vouches. Vouchsafe vouches again, and again, and again.\n';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { addressesOf, DEFAULT_MIRRORS } from '../../../../enclave/image/inputs/addresses.ts';
 import { findPin, parsePins, readPins, type Pins } from '../../../../enclave/image/inputs/pins.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 
 const invalid = expect.objectContaining({ code: 'IMAGE_PINS_INVALID' });
 const pins = await readPins();

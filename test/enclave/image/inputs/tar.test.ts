@@ -7,7 +7,7 @@ import { ImageError } from '../../../../enclave/image/errors.ts';
 import { readTar } from '../../../../enclave/image/inputs/tarReader.ts';
 import { writeTar } from '../../../../enclave/image/inputs/tarWriter.ts';
 import type { Tree } from '../../../../enclave/image/tree.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 import { file, listing, tarEntry, tarOf, treeOf } from './archives.ts';
 
 const malformed = expect.objectContaining({ code: 'IMAGE_INPUT_MALFORMED' });

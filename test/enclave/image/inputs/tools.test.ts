@@ -6,7 +6,7 @@ import { readPins } from '../../../../enclave/image/inputs/pins.ts';
 import { Tools } from '../../../../enclave/image/inputs/tools.ts';
 import { writeTar } from '../../../../enclave/image/inputs/tarWriter.ts';
 import { buildErofs } from '../../../../enclave/image/disk/erofs.ts';
-import { inFolder } from '../disk/programs.ts';
+import { inFolder } from '../../../support/folder.ts';
 import { file, treeOf } from './archives.ts';
 
 /** Folder with the pinned inputs; nothing is fetched for tests. */

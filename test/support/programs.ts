@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { test } from '@jest/globals';
@@ -10,25 +8,25 @@ import { test } from '@jest/globals';
 
 const FOLDERS = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 
+/** A test that needs something of this machine; where `missing` says what is not there, one that says so. */
+export function testUnless(missing: string | undefined, name: string, body: () => Promise<void>): void {
+  if (missing === undefined) test(name, body, 60_000);
+  else test.skip(`${name}: skipped: ${missing}`, () => undefined);
+}
+
 /** A test that runs this program; where it is not installed, one that says so. */
 export function testWith(program: string, name: string, body: (path: string) => Promise<void>): void {
   const path = FOLDERS.map((folder) => join(folder, program)).find((one) => existsSync(one));
-  if (path === undefined) test.skip(`${name}: skipped: no ${program}`, () => undefined);
-  else test(name, () => body(path), 60_000);
+  testUnless(path === undefined ? `no ${program}` : undefined, name, () => body(path!));
+}
+
+/** Whether a program can be run here, and ends well. */
+export function has(program: string, ...parameters: readonly string[]): boolean {
+  return spawnSync(program, parameters, { stdio: 'ignore' }).status === 0;
 }
 
 /** Standard output of a program that ends well. */
 export async function outputOf(path: string, ...args: readonly string[]): Promise<string> {
   return (await promisify(execFile)(path, args, { env: { PATH: FOLDERS.join(delimiter), LC_ALL: 'C' } }))
     .stdout;
-}
-
-/** Runs with a folder that is gone afterwards. */
-export async function inFolder<T>(body: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mkdtemp(join(tmpdir(), 'vouchsafe-image-'));
-  try {
-    return await body(folder);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
 }
