@@ -17,7 +17,8 @@ import { embeddingFigures } from './inference/embeddings.ts';
 import { generationFigures } from './inference/generation.ts';
 import { sealedFigures } from './sealed.ts';
 import { pageFigures } from './page.ts';
-import { freePort, memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
+import { freePort } from '../freePort.ts';
+import { memoryOfTree, startService, untilReady, type RunningService } from './service.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CONCURRENCY = 32;

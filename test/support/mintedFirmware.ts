@@ -31,6 +31,17 @@ export interface MintedFirmware {
   readonly reset?: number;
 }
 
+/** Firmware of both kinds of guests, with a place for the hashes of a kernel. */
+export const SEV_AND_TDX: MintedFirmware = {
+  sev: [
+    { address: 0x80_0000, size: 0x1000, type: 1 },
+    { address: 0x81_0000, size: 0x1000, type: 16 },
+  ],
+  tdx: [{ offset: 0, fileSize: 4096, address: 0xffff_f000, size: 4096, type: 0, attributes: 1 }],
+  hashTable: 0x81_0c00,
+  reset: 0x80_b004,
+};
+
 /** Where the metadata lies, as distances from the end of the file. */
 const SEV_DISTANCE = 2048;
 const TDX_DISTANCE = 1536;

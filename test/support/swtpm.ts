@@ -21,7 +21,7 @@ import { Deadline } from '../../enclave/collect/tpm/deadline.ts';
 import { parseResponse, type TpmResponse } from '../../enclave/collect/tpm/response.ts';
 import { TpmSession } from '../../enclave/collect/tpm/session.ts';
 import type { TpmAddress } from '../../enclave/collect/tpm/transport.ts';
-import { freePort } from './freePort.ts';
+import { freePort } from '../../scripts/freePort.ts';
 
 // A real software TPM, and a door in front of it at which tests change what goes through.
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
-import { freePort } from '../../support/freePort.ts';
+import { freePort } from '../../../scripts/freePort.ts';
 import { apiKey, makeFolder } from '../../support/service.ts';
 import { PROGRAM } from '../cli/program.ts';
 

@@ -13,18 +13,10 @@ import { signatureOfModel } from '../../../enclave/predict/snp/cpuModels.ts';
 import { hashKernelParts } from '../../../enclave/predict/snp/kernelHashes.ts';
 import { measureFirmware, snpLaunchDigest } from '../../../enclave/predict/snp/launchDigest.ts';
 import { predictMrtd } from '../../../enclave/predict/tdx/mrtd.ts';
-import { mintFirmware, mintPe } from '../../support/mintedFirmware.ts';
+import { mintFirmware, mintPe, SEV_AND_TDX } from '../../support/mintedFirmware.ts';
 import { vouchsafe } from './program.ts';
 
-const FIRMWARE = mintFirmware({
-  sev: [
-    { address: 0x80_0000, size: 0x1000, type: 1 },
-    { address: 0x81_0000, size: 0x1000, type: 16 },
-  ],
-  tdx: [{ offset: 0, fileSize: 4096, address: 0xffff_f000, size: 4096, type: 0, attributes: 1 }],
-  hashTable: 0x81_0c00,
-  reset: 0x80_b004,
-});
+const FIRMWARE = mintFirmware(SEV_AND_TDX);
 const KERNEL = mintPe({ sections: [{ name: '.text', data: utf8('no code') }] });
 const INITRD = Uint8Array.of(1, 2, 3);
 const UKI = mintPe({

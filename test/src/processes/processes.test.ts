@@ -11,7 +11,7 @@ import { SIMULATED_POLICY } from '../../../attestation/policy/defaults.ts';
 import { parseReceipt } from '../../../attestation/receipt/receipt.ts';
 import { connect } from '../../../src/client/connect.ts';
 import { makeFolder } from '../../support/service.ts';
-import { freePort } from '../../support/freePort.ts';
+import { freePort } from '../../../scripts/freePort.ts';
 
 const CLI = fileURLToPath(new URL('../../../dist/src/cli/main.js', import.meta.url));
 const EMBEDDING = { model: 'glove-sif-100d', input: 'a red car' };

@@ -4,18 +4,10 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { ImageError } from '../../../../enclave/image/errors.ts';
 import type { ImageManifest } from '../../../../enclave/image/release/manifest.ts';
 import { readManifest, verifyFiles, type VerifyStep } from '../../../../enclave/image/release/verifyImage.ts';
-import { mintFirmware } from '../../../support/mintedFirmware.ts';
+import { mintFirmware, SEV_AND_TDX } from '../../../support/mintedFirmware.ts';
 import { type Minted, mintImage } from './mintedImage.ts';
 
-const FIRMWARE = mintFirmware({
-  sev: [
-    { address: 0x80_0000, size: 0x1000, type: 1 },
-    { address: 0x81_0000, size: 0x1000, type: 16 },
-  ],
-  tdx: [{ offset: 0, fileSize: 4096, address: 0xffff_f000, size: 4096, type: 0, attributes: 1 }],
-  hashTable: 0x81_0c00,
-  reset: 0x80_b004,
-});
+const FIRMWARE = mintFirmware(SEV_AND_TDX);
 
 let minted: Minted;
 let firmware: string;
