@@ -21,11 +21,16 @@ export interface Tile {
 
 /** Path below the log's prefix: `tile/<L>/<N>[.p/<W>]`, N in groups of three digits, all but the last with `x`. */
 export function tilePath({ level, index, width }: Tile): string {
-  const digits = String(index);
-  const padded = digits.padStart(Math.ceil(digits.length / 3) * 3, '0');
-  const groups = padded.match(/\d{3}/g) ?? [];
-  const path = groups.map((group, i) => (i < groups.length - 1 ? `x${group}` : group)).join('/');
+  let path = threeDigits(index);
+  for (let rest = Math.floor(index / 1000); rest > 0; rest = Math.floor(rest / 1000)) {
+    path = `x${threeDigits(rest)}/${path}`;
+  }
   return `tile/${level}/${path}${width === TILE_WIDTH ? '' : `.p/${width}`}`;
+}
+
+/** The last three digits of a number. */
+function threeDigits(number: number): string {
+  return String(number % 1000).padStart(3, '0');
 }
 
 const PATH = /^tile\/(entries|0|[1-9][0-9]?)\/((?:x[0-9]{3}\/){0,5}[0-9]{3})(?:\.p\/([1-9][0-9]{0,2}))?$/;

@@ -3,6 +3,7 @@ import { asMap } from '../cbor/shape.ts';
 import { decodeDc } from '../cbor/deterministic.ts';
 import { Refusal } from '../errors.ts';
 import { CLAIM, RECEIPT_PROFILE } from './claims.ts';
+import { Needle, viewOf } from './needle.ts';
 import { parseEntryHeader, RECEIPT_TYPE, RECORD_TYPE, type EntryHeader } from './receipt.ts';
 import { HEADER, type Sign1 } from '../cose/sign1.ts';
 
@@ -17,18 +18,18 @@ const TAG_SIGN1 = 0xd2;
 const ARRAY_OF_FOUR = 0x84;
 const EMPTY_MAP = 0xa0;
 const MAJOR = { unsigned: 0, negative: 1, bytes: 2, text: 3, array: 4, map: 5 } as const;
-/** Initial bytes (RFC 8949 section 3): heads whose argument follows in one, two or four bytes, and where kinds begin. */
+/** Initial bytes (RFC 8949 section 3): heads whose argument follows in one, two or four bytes. */
 const BYTES_OF_ONE = 0x58;
 const UNSIGNED_OF_TWO = 0x19;
 const NEGATIVE_OF_FOUR = 0x3a;
-const FIRST_BYTES = 0x40;
-const FIRST_ARRAY = 0x80;
-const PROFILE_BYTES = utf8(RECEIPT_PROFILE).length;
 /** Least arguments of one, two, four and eight bytes. */
 const LEAST = [24, 0x100, 0x10000, 0x1_0000_0000] as const;
+const PROFILE = new Needle(utf8(RECEIPT_PROFILE));
 const NO_HEADER = new Uint8Array(0);
 /** Headers kept parsed: one for each model of each instance, and one for each kind of record. */
 const MAX_HEADERS = 64;
+/** Settings kept of each header: channels and paths of one epoch. */
+const MAX_SETTINGS = 8;
 
 /** What a claim's value must be: major type, and a length where it is fixed. */
 type Shape = readonly [major: number, length?: number];
@@ -37,7 +38,7 @@ const SHAPES: readonly (readonly [claim: number, shape: Shape, optional?: boolea
   [CLAIM.issuedAt, [MAJOR.unsigned]],
   [CLAIM.id, [MAJOR.bytes, 16]],
   [CLAIM.nonce, [MAJOR.bytes, 32], true],
-  [CLAIM.profile, [MAJOR.text, PROFILE_BYTES]],
+  [CLAIM.profile, [MAJOR.text, utf8(RECEIPT_PROFILE).length]],
   [CLAIM.index, [MAJOR.unsigned]],
   [CLAIM.evidence, [MAJOR.bytes, 32]],
   [CLAIM.keyset, [MAJOR.bytes, 32]],
@@ -80,39 +81,30 @@ const ORDINAL = {
   keyset: ordinalOf(CLAIM.keyset),
   model: ordinalOf(CLAIM.model),
   manifest: ordinalOf(CLAIM.manifest),
+  devices: ordinalOf(CLAIM.devices),
+  parameters: ordinalOf(CLAIM.parameters),
   outcome: ordinalOf(CLAIM.outcome),
 } as const;
+
+/** Claims from `evidence` to `devices`: none of them is optional, so they lie side by side. */
+const SETTING_CLAIMS = ORDINAL.devices - ORDINAL.evidence + 1;
+const SETTING_PRESENT = ((1 << SETTING_CLAIMS) - 1) << ORDINAL.evidence;
+/** Bytes of the key and head before the digest of `evidence`. */
+const EVIDENCE_HEAD = 7;
 
 function ordinalOf(claim: number): number {
   return OF[claim] ?? -1;
 }
 
-/** Bytes that are looked for at a place again and again: compared four at a time, without a view of the place. */
-export class Needle {
-  readonly length: number;
-  readonly #bytes: Uint8Array;
-  readonly #words: Int32Array;
-
-  constructor(bytes: Uint8Array) {
-    // A copy: of a Buffer, `slice` would be a view of bytes that their owner may use again.
-    this.#bytes = Uint8Array.from(bytes);
-    this.length = bytes.length;
-    const view = viewOf(this.#bytes);
-    this.#words = Int32Array.from({ length: bytes.length >> 2 }, (_, i) => view.getInt32(4 * i));
-  }
-
-  /** Whether they stand at `start`. */
-  isAt(view: DataView, start: number): boolean {
-    const [bytes, words, length] = [this.#bytes, this.#words, this.length];
-    if (start + length > view.byteLength) return false;
-    for (let i = 0; i < words.length; i++) if (view.getInt32(start + 4 * i) !== words[i]) return false;
-    for (let i = words.length << 2; i < length; i++) if (view.getUint8(start + i) !== bytes[i]) return false;
-    return true;
-  }
-}
-
-export function viewOf({ buffer, byteLength, byteOffset }: Uint8Array): DataView {
-  return new DataView(buffer, byteOffset, byteLength);
+/**
+ * The claims from `evidence` to `devices`, in which receipts of one model, path and epoch agree: a reader that read
+ * them once knows what they say wherever the same bytes stand.
+ */
+export interface Setting {
+  readonly encoded: Needle;
+  /** Where digests begin, from the beginning of the claims. */
+  readonly keyset: number;
+  readonly manifest: number;
 }
 
 interface KnownHeader {
@@ -120,6 +112,8 @@ interface KnownHeader {
   readonly header: EntryHeader;
   /** UTF-8 of the subject. */
   readonly subject: Needle;
+  /** Read under this header, with its subject as the model; newest first. */
+  settings: readonly Setting[];
 }
 
 /**
@@ -129,6 +123,8 @@ interface KnownHeader {
 export class ReceiptSkimmer {
   /** Of the last entry. */
   header: EntryHeader | undefined;
+  /** The same object as before wherever evidence, keyset and manifest are the same. */
+  setting: Setting | undefined;
   index = 0;
   /** Seconds since 1970: a claim. */
   issuedAt = 0;
@@ -144,7 +140,6 @@ export class ReceiptSkimmer {
   /** Of the bytes that were given last, for needles. */
   view = viewOf(NO_HEADER);
 
-  readonly #profile = new Needle(utf8(RECEIPT_PROFILE));
   #bytes: Uint8Array = NO_HEADER;
   #at = 0;
   #end = 0;
@@ -152,6 +147,8 @@ export class ReceiptSkimmer {
   #major = 0;
   #argument = 0;
   #headers: readonly KnownHeader[] = [];
+  /** Where `devices` ended. */
+  #settingEnd = 0;
   readonly #starts = new Int32Array(SHAPES.length);
   readonly #values = new Float64Array(SHAPES.length);
 
@@ -175,29 +172,41 @@ export class ReceiptSkimmer {
     if (this.#byte() !== EMPTY_MAP) throw malformed('an unprotected header');
     const payloadEnd = this.#expect(MAJOR.bytes) + this.#at;
     if (payloadEnd > end) throw malformed('a length beyond the end');
-    this.#claims(payloadEnd);
-    this.#finish(found.subject);
+    this.setting = undefined;
+    this.#claims(payloadEnd, found.settings);
+    this.#finish(found);
     this.#at = payloadEnd;
     if (this.#expect(MAJOR.bytes) !== 64 || this.#at + 64 !== end) throw malformed('the signature');
     return true;
   }
 
-  #finish(subject: Needle): void {
+  #finish(found: KnownHeader): void {
+    const [starts, values] = [this.#starts, this.#values];
+    this.index = values[ORDINAL.index] as number;
+    this.issuedAt = values[ORDINAL.issuedAt] as number;
+    this.idAt = starts[ORDINAL.id] as number;
+    this.outcomeAt = starts[ORDINAL.outcome] as number;
+    this.outcomeEnd = this.outcomeAt + (values[ORDINAL.outcome] as number);
+    if (!this.setting) this.#learn(found);
+  }
+
+  /** Claims that were read one by one: their model has to be the header's subject. */
+  #learn(found: KnownHeader): void {
     const starts = this.#starts;
-    if (!this.#profile.isAt(this.view, starts[ORDINAL.profile] as number))
-      throw malformed('the receipt profile');
-    const isModel =
-      subject.length === this.#values[ORDINAL.model] &&
-      subject.isAt(this.view, starts[ORDINAL.model] as number);
-    if (!isModel) throw malformed('sub and model claim differ');
-    this.index = this.#values[ORDINAL.index] as number;
-    this.issuedAt = this.#values[ORDINAL.issuedAt] as number;
+    const model = starts[ORDINAL.model] as number;
+    const { subject } = found;
+    if (subject.length !== this.#values[ORDINAL.model] || !subject.isAt(this.view, model))
+      throw malformed('sub and model claim differ');
     this.evidenceAt = starts[ORDINAL.evidence] as number;
     this.keysetAt = starts[ORDINAL.keyset] as number;
     this.manifestAt = starts[ORDINAL.manifest] as number;
-    this.idAt = starts[ORDINAL.id] as number;
-    this.outcomeAt = starts[ORDINAL.outcome] as number;
-    this.outcomeEnd = this.outcomeAt + (this.#values[ORDINAL.outcome] as number);
+    const start = this.evidenceAt - EVIDENCE_HEAD;
+    this.setting = {
+      encoded: new Needle(this.#bytes.subarray(start, this.#settingEnd)),
+      keyset: this.keysetAt - start,
+      manifest: this.manifestAt - start,
+    };
+    found.settings = [this.setting, ...found.settings.slice(0, MAX_SETTINGS - 1)];
   }
 
   /** The protected header, parsed strictly the first time and compared byte for byte after that. */
@@ -209,16 +218,24 @@ export class ReceiptSkimmer {
     }
     const encoded = Uint8Array.from(this.#bytes.subarray(start, start + length));
     const header = parseHeader(encoded);
-    const entry = { encoded: new Needle(encoded), header, subject: new Needle(utf8(header.subject)) };
+    const subject = new Needle(utf8(header.subject));
+    const entry = { encoded: new Needle(encoded), header, subject, settings: [] };
     this.#headers = [entry, ...headers.slice(0, MAX_HEADERS - 1)];
     return entry;
   }
 
-  #claims(payloadEnd: number): void {
+  #claims(payloadEnd: number, settings: readonly Setting[]): void {
     const members = this.#expect(MAJOR.map);
     let last = -1;
     let present = 0;
     for (let i = 0; i < members; i++) {
+      if (last === ORDINAL.index && i + SETTING_CLAIMS <= members && this.#passSetting(settings)) {
+        i += SETTING_CLAIMS - 1;
+        last = ORDINAL.devices;
+        present |= SETTING_PRESENT;
+        continue;
+      }
+      if (last === ORDINAL.devices) this.#settingEnd = this.#at;
       const ordinal = this.#key();
       if (ordinal <= last) throw malformed('a claim that is unknown, doubled or out of order');
       last = ordinal;
@@ -227,6 +244,24 @@ export class ReceiptSkimmer {
     }
     if (this.#at !== payloadEnd) throw malformed('the claims do not end with the payload');
     if ((present & REQUIRED) !== REQUIRED) throw malformed('a claim is missing');
+  }
+
+  /** Moves on behind claims that are known, if they stand here. */
+  #passSetting(settings: readonly Setting[]): boolean {
+    const at = this.#at;
+    const room = this.#end - at;
+    for (let i = 0; i < settings.length; i++) {
+      const setting = settings[i] as Setting;
+      const { encoded, keyset, manifest } = setting;
+      if (encoded.length > room || !encoded.isAt(this.view, at)) continue;
+      this.#at = at + encoded.length;
+      this.evidenceAt = at + EVIDENCE_HEAD;
+      this.keysetAt = at + keyset;
+      this.manifestAt = at + manifest;
+      this.setting = setting;
+      return true;
+    }
+    return false;
   }
 
   /** Place of the next key in the table, or -1. */
@@ -265,6 +300,8 @@ export class ReceiptSkimmer {
       throw malformed('the kind of a claim');
     this.#values[ordinal] = argument;
     this.#starts[ordinal] = this.#at;
+    if (ordinal === ORDINAL.profile && !PROFILE.isAt(this.view, this.#at))
+      throw malformed('the receipt profile');
     if (major === MAJOR.bytes || major === MAJOR.text) this.#take(argument);
     else if (major !== MAJOR.unsigned) this.#skipItems(major === MAJOR.map ? 2 * argument : argument);
   }
@@ -272,21 +309,24 @@ export class ReceiptSkimmer {
   /** Each item has a byte at least, so what is left bounds how many there can be, however they are nested. */
   #skipItems(count: number): void {
     const [bytes, end] = [this.#bytes, this.#end];
+    let at = this.#at;
     for (let left = count; left > 0; left--) {
-      const at = this.#at;
       if (left > end - at) throw malformed('a count beyond the end');
       const initial = bytes[at] as number;
-      const isShort = initial >= FIRST_BYTES && initial < FIRST_ARRAY && (initial & 0x1f) < 24;
-      if (isShort) {
-        this.#at = at + 1 + (initial & 0x1f);
-        continue;
+      const major = initial >> 5;
+      if (major > MAJOR.map) throw malformed('a tag, float or simple value');
+      let argument = initial & 0x1f;
+      at++;
+      if (argument >= LEAST[0]) {
+        argument = this.#long(at, argument);
+        at = this.#at;
       }
-      this.#head();
-      if (this.#major === MAJOR.bytes || this.#major === MAJOR.text) this.#take(this.#argument);
-      else if (this.#major === MAJOR.array) left += this.#argument;
-      else if (this.#major === MAJOR.map) left += 2 * this.#argument;
+      if (major === MAJOR.bytes || major === MAJOR.text) at += argument;
+      else if (major === MAJOR.array) left += argument;
+      else if (major === MAJOR.map) left += 2 * argument;
     }
-    if (this.#at > end) throw malformed('a length beyond the end');
+    if (at > end) throw malformed('a length beyond the end');
+    this.#at = at;
   }
 
   #expect(major: number): number {
@@ -301,19 +341,22 @@ export class ReceiptSkimmer {
     this.#major = initial >> 5;
     if (this.#major > MAJOR.map) throw malformed('a tag, float or simple value');
     const info = initial & 0x1f;
-    if (info < 24) {
-      this.#argument = info;
-      return;
-    }
+    this.#argument = info < LEAST[0] ? info : this.#long(this.#at, info);
+  }
+
+  /** The argument of one to eight bytes at `at`; moves on behind it. */
+  #long(at: number, info: number): number {
     if (info > 27) throw malformed('an indefinite length');
-    const width = 1 << (info - 24);
-    const at = this.#take(width);
+    const bytes = this.#bytes;
+    const end = at + (1 << (info - 24));
+    if (end > this.#end) throw malformed('a length beyond the end');
     let argument = 0;
-    for (let i = 0; i < width; i++) argument = argument * 256 + (this.#bytes[at + i] as number);
+    for (let i = at; i < end; i++) argument = argument * 256 + (bytes[i] as number);
     if (argument < (LEAST[info - 24] as number) || argument > Number.MAX_SAFE_INTEGER) {
       throw new Refusal('NOT_CANONICAL', 'entry: a number is not in its shortest form or out of range');
     }
-    this.#argument = argument;
+    this.#at = end;
+    return argument;
   }
 
   #byte(): number {

@@ -192,7 +192,7 @@ class Audit {
       namedSizes,
       findings,
       progress,
-      onBundle: async (bytes) => {
+      onBundles: async (bytes) => {
         this.#progress.add(bytes);
         const { counts, listed: found } = findings;
         if (performance.now() - this.#lastSave < (this.#options.saveEveryMs ?? SAVE_EVERY_MS)) return;

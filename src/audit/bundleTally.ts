@@ -1,6 +1,7 @@
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { OUTCOMES } from '../../attestation/receipt/claims.ts';
-import { Needle, type ReceiptSkimmer } from '../../attestation/receipt/skim.ts';
+import { Needle } from '../../attestation/receipt/needle.ts';
+import type { ReceiptSkimmer, Setting } from '../../attestation/receipt/skim.ts';
 import type { EntryHeader } from '../../attestation/receipt/receipt.ts';
 import type { BundleFacts, CitationRun, ForeignEntry } from './tasks.ts';
 
@@ -22,6 +23,8 @@ export class BundleTally {
   #receipts = 0;
   #evidence: Needle | undefined;
   #keyset: Needle | undefined;
+  /** Of the receipt with which the last run began. */
+  #setting: Setting | undefined;
   #header: EntryHeader | undefined;
   #hour = 0;
   /** Receipts of the header and hour before, which most share: they are added when another follows. */
@@ -77,23 +80,23 @@ export class BundleTally {
   /** One of the closed set is counted without a text being made. */
   #outcome({ outcomeAt, outcomeEnd, view }: ReceiptSkimmer): void {
     const length = outcomeEnd - outcomeAt;
-    const known = OUTCOME_NEEDLES.findIndex(
-      (needle) => needle.length === length && needle.isAt(view, outcomeAt),
-    );
+    let known = OUTCOME_NEEDLES.length - 1;
+    for (; known >= 0; known--) {
+      const needle = OUTCOME_NEEDLES[known] as Needle;
+      if (needle.length === length && needle.isAt(view, outcomeAt)) break;
+    }
     this.#outcomes[known + 1] = (this.#outcomes[known + 1] ?? 0) + 1;
   }
 
-  #cite(index: number, { evidenceAt, keysetAt, view }: ReceiptSkimmer, judged: boolean): void {
+  #cite(index: number, skimmer: ReceiptSkimmer, judged: boolean): void {
     const run = this.#runs.at(-1);
-    if (
-      run?.judged === judged &&
-      this.#evidence?.isAt(view, evidenceAt) &&
-      this.#keyset?.isAt(view, keysetAt)
-    ) {
+    if (run?.judged === judged && this.#isSameCitation(skimmer)) {
       run.to = index + 1;
       run.receipts++;
       return;
     }
+    const { evidenceAt, keysetAt, setting } = skimmer;
+    this.#setting = setting;
     const bytes = this.#bytes;
     const [evidence, keyset] = [
       bytes.slice(evidenceAt, evidenceAt + DIGEST),
@@ -111,13 +114,18 @@ export class BundleTally {
     });
   }
 
+  #isSameCitation({ evidenceAt, keysetAt, setting, view }: ReceiptSkimmer): boolean {
+    if (setting && setting === this.#setting) return true;
+    return (this.#evidence?.isAt(view, evidenceAt) && this.#keyset?.isAt(view, keysetAt)) ?? false;
+  }
+
   #watch(manifest: string, index: number): void {
     const last = this.#ranges.findLast((range) => range.manifest === manifest);
     if (last?.to === index) last.to = index + 1;
     else this.#ranges.push({ manifest, from: index, to: index + 1 });
   }
 
-  facts(first: number): Omit<BundleFacts, 'root' | 'partialRoots' | 'signatures' | 'findings'> {
+  facts(first: number): Omit<BundleFacts, 'size' | 'root' | 'partialRoots' | 'signatures' | 'findings'> {
     this.#flushHour(0);
     this.#flushHeader(undefined);
     return {

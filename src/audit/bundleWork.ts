@@ -3,13 +3,15 @@ import { keyThumbprint } from '../../attestation/cose/key.ts';
 import { createNodeCrypto, nodeCrypto } from '../../attestation/crypto/node.ts';
 import { Refusal } from '../../attestation/errors.ts';
 import { instanceUrn, parseKeyset, type Keyset } from '../../attestation/keyset.ts';
-import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
+import { MAX_ENTRY_BYTES, TILE_WIDTH } from '../../attestation/log/tiles.ts';
 import { entryKindOf, registrationSubject } from '../../attestation/receipt/entryKind.ts';
 import { parseReceipt, verifyEntry, type EntryHeader } from '../../attestation/receipt/receipt.ts';
 import { parseRecord } from '../../attestation/receipt/record.ts';
-import { Needle, ReceiptSkimmer } from '../../attestation/receipt/skim.ts';
+import { Needle } from '../../attestation/receipt/needle.ts';
+import { ReceiptSkimmer, type Setting } from '../../attestation/receipt/skim.ts';
 import { BundleHash, HASH_BYTES } from './bundleHash.ts';
 import { BundleTally } from './bundleTally.ts';
+import { FileBuffer } from './fileBuffer.ts';
 import type { AuditCheckId, LocalFinding } from './findings.ts';
 import type { BundleFacts, BundleTask, InstanceSetup } from './tasks.ts';
 
@@ -36,9 +38,13 @@ export class BundleWork {
   readonly #crypto = createNodeCrypto(KEPT_KEYS);
   readonly #watched: readonly string[];
   readonly #ends = new Int32Array(TILE_WIDTH);
+  readonly #file = new FileBuffer(TILE_WIDTH * (2 + MAX_ENTRY_BYTES));
+  readonly #tile = new FileBuffer(TILE_WIDTH * HASH_BYTES);
   #urn = '';
   #keysets: readonly KnownKeyset[] = [];
   #current: KnownKeyset | undefined;
+  /** Of the receipt before, whose keyset is the current one. */
+  #setting: Setting | undefined;
   #judged: InstanceSetup['judged'];
   /** Header that was last found to be of the current keyset. */
   #ownHeader: EntryHeader | undefined;
@@ -57,11 +63,16 @@ export class BundleWork {
       return { keyset, digest: new Needle(encodedDigest), encodedDigest, thumbprint };
     });
     this.#current = undefined;
+    this.#setting = undefined;
     this.#ownHeader = undefined;
   }
 
-  async run(task: BundleTask): Promise<BundleFacts> {
-    const { bytes, first, width } = task;
+  /** Undefined where the bundle is not there. */
+  async run(task: BundleTask): Promise<BundleFacts | undefined> {
+    const { file, first, width } = task;
+    const bytes = file instanceof Uint8Array ? file : this.#file.read(file);
+    if (!bytes) return undefined;
+    const size = bytes.length;
     const tally = new BundleTally(bytes, this.#watched);
     const findings: LocalFinding[] = [];
     const ends = this.#ends;
@@ -69,7 +80,7 @@ export class BundleWork {
       findings.push(
         fault('log.tree', 'TREE_MISMATCH', first, `the bundle does not hold exactly ${width} entries`),
       );
-      return { ...tally.facts(first), root: undefined, partialRoots: [], signatures: 0, findings };
+      return { ...tally.facts(first), size, root: undefined, partialRoots: [], signatures: 0, findings };
     }
     let start = 2;
     let signatures = 0;
@@ -83,14 +94,15 @@ export class BundleWork {
       }
       start = end + 2;
     }
-    return { ...tally.facts(first), ...this.#roots(task, findings), signatures, findings };
+    return { ...tally.facts(first), size, ...this.#roots(task, findings), signatures, findings };
   }
 
   #roots(
     { first, width, partialRoots, tile }: BundleTask,
     findings: LocalFinding[],
   ): Pick<BundleFacts, 'root' | 'partialRoots'> {
-    if (tile && Buffer.compare(tile, this.#hash.leaves.subarray(0, width * HASH_BYTES)) !== 0) {
+    const hashes = tile === undefined || tile instanceof Uint8Array ? tile : this.#tile.read(tile);
+    if (hashes && Buffer.compare(hashes, this.#hash.leaves(width)) !== 0) {
       findings.push(
         fault('log.tree', 'TREE_MISMATCH', first, 'the tile beside the bundle holds other hashes'),
       );
@@ -137,8 +149,10 @@ export class BundleWork {
     return true;
   }
 
-  #keysetAt({ keysetAt, view }: ReceiptSkimmer): KnownKeyset | undefined {
+  #keysetAt({ keysetAt, setting, view }: ReceiptSkimmer): KnownKeyset | undefined {
     const current = this.#current;
+    if (setting && setting === this.#setting) return current;
+    this.#setting = setting;
     if (current?.digest.isAt(view, keysetAt)) return current;
     this.#current = this.#keysets.find(({ digest }) => digest.isAt(view, keysetAt));
     this.#ownHeader = undefined;

@@ -67,7 +67,7 @@ async function verifyRest(
     size,
     sizes: new WantedSizes([]),
     verifyFrom: from,
-    onBundle: audit.onBundle,
+    onBundles: audit.onBundles,
   });
   // All else was found in the first pass.
   for (const finding of second.listed.filter(({ check }) => check === 'receipts.signatures'))

@@ -6,15 +6,15 @@ import { TILE_WIDTH } from '../../attestation/log/tiles.ts';
 import { BundleTree } from './bundleTree.ts';
 import type { EntryReader } from './entryReader.ts';
 import type { FindingList } from './findings.ts';
-import { readBundle, readTile, readTileBytes, type ListedInstance } from './instanceFiles.ts';
+import { giveBundle, giveTile, readTile, type ListedInstance } from './instanceFiles.ts';
 import { addCounts, addMissing, type EntryProgress } from './progress.ts';
 import type { BundleFacts, BundleTask } from './tasks.ts';
 import type { Workers } from './workers.ts';
 
 const sha256 = sha256With(nodeCrypto);
 
-/** Bundles of one task: 16 of them have some 4 MB. */
-const TOGETHER = 16;
+/** Bundles of one task: 8 of them have some 2 MB and take 6 ms. */
+const TOGETHER = 8;
 
 export interface EntryPass {
   readonly listed: ListedInstance;
@@ -28,8 +28,8 @@ export interface EntryPass {
   readonly sizes: WantedSizes;
   /** Signatures of receipts from this index on are verified. */
   readonly verifyFrom: number;
-  /** Called after each bundle, with the bytes read for it; may take its time, as saving a state does. */
-  readonly onBundle: (bytes: number) => Promise<void>;
+  /** Called after the bundles of each task, with the bytes read for them; may take its time, as saving a state does. */
+  readonly onBundles: (bytes: number) => Promise<void>;
 }
 
 /** Sizes at which the root is wanted, by the bundle in which each ends. */
@@ -59,7 +59,6 @@ export class WantedSizes {
 interface Loaded {
   readonly bundle: number;
   readonly width: number;
-  readonly bytes: number;
   /** Undefined where the entries are not there. */
   readonly facts: BundleFacts | undefined;
 }
@@ -83,13 +82,15 @@ export async function passEntries(pass: EntryPass): Promise<void> {
     }
     const group = await ahead.shift();
     if (!group) break;
+    let bytes = 0;
     for (const loaded of group) {
       goesOn = await take(pass, tree, loaded);
       progress.bundles++;
-      progress.roots = tree.state.roots;
-      await pass.onBundle(loaded.bytes);
+      bytes += loaded.facts?.size ?? 0;
       if (!goesOn) break;
     }
+    progress.roots = tree.state.roots;
+    await pass.onBundles(bytes);
   }
   await Promise.allSettled(ahead);
 }
@@ -97,8 +98,7 @@ export async function passEntries(pass: EntryPass): Promise<void> {
 /** Bundles from `from` up to `to`, which is left out, in one task. */
 async function load(pass: EntryPass, from: number, to: number): Promise<readonly Loaded[]> {
   const tasks: (BundleTask | undefined)[] = [];
-  for (let bundle = from; bundle < to; bundle++) tasks.push(await readTask(pass, bundle));
-  const sizes = tasks.map((task) => task?.bytes.length ?? 0);
+  for (let bundle = from; bundle < to; bundle++) tasks.push(await makeTask(pass, bundle));
   const bundles = tasks.filter((task) => task !== undefined);
   const result = await pass.workers.run({ kind: 'bundles', bundles });
   if (result.kind !== 'bundles') throw new TypeError('a worker answered another task');
@@ -106,24 +106,23 @@ async function load(pass: EntryPass, from: number, to: number): Promise<readonly
   return tasks.map((task, i) => ({
     bundle: from + i,
     width: task?.width ?? 0,
-    bytes: sizes[i] ?? 0,
     facts: task && facts.next().value,
   }));
 }
 
 /** Undefined where the entries are not there. */
-async function readTask(
+async function makeTask(
   { listed, sizes, verifyFrom }: EntryPass,
   bundle: number,
 ): Promise<BundleTask | undefined> {
-  const found = await readBundle(listed, bundle);
+  const found = await giveBundle(listed, bundle);
   if (!found) return undefined;
-  const { bytes, width } = found;
+  const { file, width } = found;
   // Where a log grew while it was listed, the tile of a full bundle may still be that of a former checkpoint.
   const isWhole = width === TILE_WIDTH && listed.tileWidths.get(`0/${bundle}`) === width;
-  const tile = isWhole ? await readTileBytes(listed, 0, bundle) : undefined;
+  const tile = isWhole ? await giveTile(listed, bundle) : undefined;
   const partialRoots = sizes.inside(bundle, width);
-  return { bytes, first: bundle * TILE_WIDTH, width, verifyFrom, partialRoots, tile };
+  return { file, first: bundle * TILE_WIDTH, width, verifyFrom, partialRoots, tile };
 }
 
 /** False where the tree cannot be computed any further. */

@@ -35,7 +35,7 @@ export interface InstanceAudit {
   readonly namedSizes: readonly number[];
   readonly findings: FindingList;
   readonly progress: EntryProgress;
-  readonly onBundle: (bytes: number) => Promise<void>;
+  readonly onBundles: (bytes: number) => Promise<void>;
   readonly onDocument: () => void;
 }
 
@@ -55,7 +55,7 @@ export async function auditInstance(audit: InstanceAudit): Promise<InstanceRepor
   const reader = new EntryReader(line, audit.span?.entries);
   const size = Math.max(entriesOf(listed), head?.size ?? 0);
   const lastSize = line.marks.at(-1)?.logSize ?? 0;
-  const pass = { listed, workers, progress, findings, reader, size, onBundle: audit.onBundle };
+  const pass = { listed, workers, progress, findings, reader, size, onBundles: audit.onBundles };
   await passEntries({
     ...pass,
     sizes: wantedSizes(audit, line, head),

@@ -1,5 +1,13 @@
-import { bundleEnds, parseTile, parseTilePath, TILE_WIDTH, tilePath } from '../../attestation/log/tiles.ts';
+import {
+  bundleEnds,
+  parseTile,
+  parseTilePath,
+  TILE_WIDTH,
+  tilePath,
+  type Tile,
+} from '../../attestation/log/tiles.ts';
 import { Refusal } from '../../attestation/errors.ts';
+import type { FilePlace } from '../export/files.ts';
 import type { InstanceFiles } from '../export/source.ts';
 
 const EVIDENCE = /^evidence\/(\d+)\.cbor$/;
@@ -61,6 +69,31 @@ export interface Bundle {
   readonly width: number;
 }
 
+/** The bytes of a file, or where whoever is given this reads them. */
+export type GivenFile = Uint8Array | FilePlace;
+
+/** A file without its being read where that can be done elsewhere. */
+async function giveFile({ files }: ListedInstance, tile: Tile): Promise<GivenFile | undefined> {
+  const path = tilePath(tile);
+  return files.locate?.(path) ?? (await files.read(path));
+}
+
+export async function giveBundle(
+  listed: ListedInstance,
+  index: number,
+): Promise<{ readonly file: GivenFile; readonly width: number } | undefined> {
+  const width = listed.bundleWidths.get(index);
+  if (width === undefined) return undefined;
+  const file = await giveFile(listed, { level: 'entries', index, width });
+  return file === undefined ? undefined : { file, width };
+}
+
+/** The tile of leaf hashes beside a bundle. */
+export async function giveTile(listed: ListedInstance, index: number): Promise<GivenFile | undefined> {
+  const width = listed.tileWidths.get(`0/${index}`);
+  return width === undefined ? undefined : giveFile(listed, { level: 0, index, width });
+}
+
 export async function readBundle(
   { files, bundleWidths }: ListedInstance,
   index: number,
@@ -79,7 +112,7 @@ export async function readFirstEntry(listed: ListedInstance): Promise<Uint8Array
 }
 
 /** The bytes of a tile of hashes as far as it goes; undefined where it is not there. */
-export async function readTileBytes(
+async function readTileBytes(
   { files, tileWidths }: ListedInstance,
   level: number,
   index: number,

@@ -2,6 +2,7 @@ import type { Anchor } from '../../attestation/anchors.ts';
 import type { LocalFinding } from './findings.ts';
 import type { JudgedEntries } from './evidenceLine.ts';
 import type { DocumentFacts } from './documentFacts.ts';
+import type { GivenFile } from './instanceFiles.ts';
 
 /** What a worker is told once: all of it survives `postMessage`. */
 export interface WorkerSetup {
@@ -35,9 +36,9 @@ export interface InstanceSetup {
   readonly judged: JudgedEntries | undefined;
 }
 
-/** One bundle of entries. Its bytes are handed over and not read again by the sender. */
+/** One bundle of entries. Bytes are handed over and not read again by the sender. */
 export interface BundleTask {
-  readonly bytes: Uint8Array;
+  readonly file: GivenFile;
   /** Index of its first entry. */
   readonly first: number;
   readonly width: number;
@@ -46,7 +47,7 @@ export interface BundleTask {
   /** Numbers of leading entries of which the root is wanted, too. */
   readonly partialRoots: readonly number[];
   /** The tile of leaf hashes that lies beside it, to be compared. */
-  readonly tile: Uint8Array | undefined;
+  readonly tile: GivenFile | undefined;
 }
 
 /** Bundles that follow each other: a message for each would cost a tenth of the audit. */
@@ -92,6 +93,8 @@ export type Counted = readonly (readonly [name: string, count: number])[];
 
 /** What one bundle came to. */
 export interface BundleFacts {
+  /** Bytes of its file. */
+  readonly size: number;
   readonly first: number;
   /** Root over its entries; undefined where they cannot be told apart. */
   readonly root: Uint8Array | undefined;
@@ -113,10 +116,10 @@ export interface BundleFacts {
   readonly findings: readonly LocalFinding[];
 }
 
-/** What the bundles of a task came to, in their order. */
+/** What the bundles of a task came to, in their order; undefined for one that is not there. */
 export interface BundlesFacts {
   readonly kind: 'bundles';
-  readonly facts: readonly BundleFacts[];
+  readonly facts: readonly (BundleFacts | undefined)[];
 }
 
 export type TaskResult = { readonly kind: 'instance' } | BundlesFacts | DocumentFacts;

@@ -1,67 +1,88 @@
+import { setImmediate } from 'node:timers/promises';
 import { Worker, type Transferable } from 'node:worker_threads';
 import { AuditError } from './errors.ts';
 import type { InstanceSetup, Task, TaskResult, WorkerSetup } from './tasks.ts';
 import { Workplace } from './workplace.ts';
 
-/** Hands tasks to workers. Results come in any order; the caller keeps few tasks in flight. */
+/** Hands tasks to the threads that work. Results come in any order; the caller keeps few tasks in flight. */
 export interface Workers {
-  /** How many tasks keep all workers busy. */
+  /** How many tasks keep all of them busy. */
   readonly width: number;
   run(task: Exclude<Task, InstanceSetup>): Promise<TaskResult>;
-  /** Tells every worker; resolves when all know. No other task may be in flight. */
+  /** The same in the thread of the caller. */
+  runHere(task: Exclude<Task, InstanceSetup>): Promise<TaskResult>;
+  /** Tells every one; resolves when all know. No other task may be in flight. */
   enter(setup: InstanceSetup): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Compiled code runs in threads; `count` 0 does everything in the thread of the caller. */
+/** Tasks that a thread is given before it answered the first: it never waits for the next. */
+const AHEAD = 3;
+
+/**
+ * `count` threads work: that of the caller, which has little else to do, and others, which run the compiled code. 0 is
+ * as 1.
+ */
 export function startWorkers(setup: WorkerSetup, count: number): Workers {
-  return count === 0 ? inThisThread(setup) : inThreads(setup, count);
-}
-
-function inThisThread(setup: WorkerSetup): Workers {
-  const workplace = new Workplace(setup);
-  // One after the other, as in a worker.
-  let last: Promise<unknown> = Promise.resolve();
-  const run = (task: Task): Promise<TaskResult> => {
-    const result = last.then(() => workplace.run(task));
-    last = result.catch(() => undefined);
-    return result;
-  };
+  const others = Array.from({ length: Math.max(count - 1, 0) }, () => new Thread(setup));
+  const own = new OwnThread(setup);
+  // The caller's comes last: it is taken where none has less to do.
+  const places: readonly Place[] = [...others, own];
   return {
-    width: 1,
-    run,
+    width: places.length * AHEAD,
+    run: (task) =>
+      places.reduce((idlest, place) => (place.waiting < idlest.waiting ? place : idlest)).run(task),
+    runHere: (task) => own.run(task),
     enter: async (instance) => {
-      await run(instance);
+      await Promise.all(places.map((place) => place.run(instance)));
     },
-    close: () => Promise.resolve(),
+    close: async () => {
+      await Promise.all(others.map((thread) => thread.close()));
+    },
   };
 }
 
-/** Tasks that a worker is given before it answered the first: it never waits for the next. */
-const AHEAD = 2;
+interface Place {
+  /** Tasks that were not answered yet. */
+  readonly waiting: number;
+  run(task: Task): Promise<TaskResult>;
+}
+
+/** The thread of the caller: one task after the other, as in a worker, but for documents, which share no buffers. */
+class OwnThread implements Place {
+  readonly #workplace: Workplace;
+  #last: Promise<unknown> = Promise.resolve();
+  waiting = 0;
+
+  constructor(setup: WorkerSetup) {
+    this.#workplace = new Workplace(setup);
+  }
+
+  async run(task: Task): Promise<TaskResult> {
+    this.waiting++;
+    try {
+      return await this.#take(task);
+    } finally {
+      this.waiting--;
+    }
+  }
+
+  #take(task: Task): Promise<TaskResult> {
+    if (task.kind === 'document') return this.#workplace.run(task);
+    const result = this.#last.then(async () => {
+      // Answers of other threads come in between: they are given their next task before this one begins.
+      await setImmediate();
+      return this.#workplace.run(task);
+    });
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
 
 const ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? '../../dist/src/audit/worker.js' : './worker.js',
   import.meta.url,
 );
-
-function inThreads(setup: WorkerSetup, count: number): Workers {
-  const threads = Array.from({ length: count }, () => new Thread(setup));
-  return {
-    width: count * AHEAD,
-    run(task) {
-      const [idlest] = threads.toSorted((a, b) => a.waiting - b.waiting);
-      if (!idlest) throw new AuditError('AUDIT_WORKER_FAILED', 'there is no worker');
-      return idlest.run(task);
-    },
-    enter: async (instance) => {
-      await Promise.all(threads.map((thread) => thread.run(instance)));
-    },
-    close: async () => {
-      await Promise.all(threads.map((thread) => thread.close()));
-    },
-  };
-}
 
 interface Waiter {
   readonly resolve: (result: TaskResult) => void;
@@ -69,7 +90,7 @@ interface Waiter {
 }
 
 /** One worker thread, which answers in the order of its tasks. */
-class Thread {
+class Thread implements Place {
   readonly #worker: Worker;
   readonly #waiters: Waiter[] = [];
   #failure: AuditError | undefined;
@@ -112,7 +133,11 @@ class Thread {
 /** The bytes of a bundle are moved, not copied, where they have a buffer of their own. */
 function transferOf(task: Task): Transferable[] {
   if (task.kind !== 'bundles') return [];
-  return task.bundles.flatMap(({ bytes: { buffer, byteLength } }) =>
-    buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? [buffer] : [],
+  return task.bundles.flatMap(({ file }) =>
+    file instanceof Uint8Array &&
+    file.buffer instanceof ArrayBuffer &&
+    file.buffer.byteLength === file.byteLength
+      ? [file.buffer]
+      : [],
   );
 }

@@ -2,9 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { auditExport } from '../audit/audit.ts';
 import type { AuditReport } from '../audit/report.ts';
-import { htmlReport } from '../audit/html/htmlReport.ts';
-import { receiptPage } from '../audit/html/receiptPage.ts';
-import { findReceipt } from '../audit/receiptSearch.ts';
+import type { ArchiveSource } from '../export/source.ts';
 import {
   algorithmEndsOf,
   asCliError,
@@ -61,7 +59,10 @@ export function auditCommand(): Command {
       'a hash or kind of key that is broken since then, for the timestamps of renewals; again for more',
       repeated,
     )
-    .option('--workers <n>', 'threads (default: one for each core; 0 works in this one)')
+    .option(
+      '--workers <n>',
+      'threads that work, this one among them (default: one for each core; 0 starts no other)',
+    )
     .option('--resume <file>', 'keep in this file how far the audit is, and go on from there')
     .option('--html <file>', 'write a report that needs nothing else, to read and to print')
     .option('--receipt <id>', 'with --html: one page about this receipt, by its id in hex')
@@ -117,10 +118,9 @@ async function writePage(
   path: string,
   report: AuditReport,
   receipt: string | undefined,
-  source: Parameters<typeof findReceipt>[0],
+  source: ArchiveSource,
 ): Promise<void> {
-  const page =
-    receipt === undefined ? htmlReport(report) : receiptPage(report, await findReceipt(source, receipt));
+  const page = await pageOf(report, receipt, source);
   try {
     await writeFile(path, page);
   } catch (error) {
@@ -129,4 +129,16 @@ async function writePage(
       `--html: ${path} cannot be written: ${(error as NodeJS.ErrnoException).code ?? ''}`,
     );
   }
+}
+
+/** Its modules are loaded when a page is asked for. */
+async function pageOf(
+  report: AuditReport,
+  receipt: string | undefined,
+  source: ArchiveSource,
+): Promise<string> {
+  if (receipt === undefined) return (await import('../audit/html/htmlReport.ts')).htmlReport(report);
+  const { findReceipt } = await import('../audit/receiptSearch.ts');
+  const { receiptPage } = await import('../audit/html/receiptPage.ts');
+  return receiptPage(report, await findReceipt(source, receipt));
 }

@@ -7,7 +7,6 @@ import { parseRevocations, type Revocations } from '../audit/revocations.ts';
 import { ExportError } from '../export/errors.ts';
 import { openArchive } from '../export/open.ts';
 import type { AuditSource } from '../audit/audit.ts';
-import { openService } from '../audit/serviceSource.ts';
 import { timeOf } from './exchangeFiles.ts';
 import { CliError, EXIT } from './exit.ts';
 import { readInput } from './files.ts';
@@ -39,6 +38,7 @@ export async function openTarget(target: string, flags: AuditFlags): Promise<Aud
       : Buffer.from(await readInput(flags.key))
           .toString('utf8')
           .trim();
+  const { openService } = await import('../audit/serviceSource.ts');
   return openService(target, key);
 }
 

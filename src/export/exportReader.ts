@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { ExportError } from './errors.ts';
+import type { FilePlace } from './files.ts';
 import { parseManifest, type ExportedFile, type ExportManifest } from './manifest.ts';
 import { INSTANCES, isSharedPath, MANIFEST } from './paths.ts';
 import type { ArchiveSource, InstanceFiles, SharedFiles } from './source.ts';
@@ -7,6 +8,7 @@ import type { ArchiveSource, InstanceFiles, SharedFiles } from './source.ts';
 /** How the members of an export are reached: a tar file or a folder. */
 export interface ExportMembers {
   read(name: string): Promise<Uint8Array | undefined>;
+  locate(name: string): FilePlace | undefined;
   close(): Promise<void>;
 }
 
@@ -72,6 +74,7 @@ function instancesOf({ instances, files }: ExportManifest, members: ExportMember
         yield* own;
       },
       read: async (path) => (own.has(path) ? members.read(`${INSTANCES}/${instance}/${path}`) : undefined),
+      locate: (path) => (own.has(path) ? members.locate(`${INSTANCES}/${instance}/${path}`) : undefined),
     };
   });
 }

@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { hasSystemCode } from '../errors/systemCode.ts';
 
+/** Where the bytes of a file lie, for a thread that reads them itself: its path, or a part of one that is open. */
+export type FilePlace = string | { readonly file: number; readonly start: number; readonly size: number };
+
 /**
  * Content of a file; undefined where there is none. At once: of the many small files of a log most lie in memory, and
  * four turns of the thread pool would take longer than the reading.

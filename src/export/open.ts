@@ -1,12 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openDataFolder } from './dataFolder.ts';
 import { ExportError } from './errors.ts';
 import { readExport, type ExportReader } from './exportReader.ts';
 import { readNow } from './files.ts';
 import { INSTANCES, MANIFEST } from './paths.ts';
 import type { ArchiveSource } from './source.ts';
-import { openTarFile } from './tarFile.ts';
 
 /** An export, or a data folder as a service has it, which names no range and has no manifest. */
 export type OpenedArchive = ArchiveSource & Partial<Pick<ExportReader, 'manifest' | 'digest'>>;
@@ -15,15 +13,16 @@ export type OpenedArchive = ArchiveSource & Partial<Pick<ExportReader, 'manifest
 export async function openArchive(path: string): Promise<OpenedArchive> {
   if (!(await isFolder(path))) return openExportAt(path);
   if (await isThere(join(path, MANIFEST))) return openExportAt(path);
-  if (await isThere(join(path, INSTANCES))) return openDataFolder(path);
+  if (await isThere(join(path, INSTANCES))) return (await import('./dataFolder.ts')).openDataFolder(path);
   throw new ExportError('EXPORT_INCOMPLETE', `${path} holds neither ${MANIFEST} nor ${INSTANCES}`);
 }
 
 /** Opens an export: a tar file or a folder. */
 export async function openExportAt(path: string): Promise<ExportReader> {
-  if (!(await isFolder(path))) return readExport(openTarFile(path));
+  if (!(await isFolder(path))) return readExport((await import('./tarFile.ts')).openTarFile(path));
   return readExport({
     read: (name) => Promise.resolve(readNow(join(path, name))),
+    locate: (name) => join(path, name),
     close: () => Promise.resolve(),
   });
 }

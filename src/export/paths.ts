@@ -20,11 +20,11 @@ const MEMBER = /^instances\/([0-9a-f]{32})\/(.+)$/;
 
 /** Whether a path may stand below an instance's folder: the closed layout, so that no path leads out of it. */
 export function isInstancePath(path: string): boolean {
-  return FILES.has(path) || NUMBERED.test(path) || BY_DIGEST.test(path) || isTilePath(path);
+  if (path.startsWith('tile/')) return isTilePath(path);
+  return FILES.has(path) || NUMBERED.test(path) || BY_DIGEST.test(path);
 }
 
 function isTilePath(path: string): boolean {
-  if (!path.startsWith('tile/')) return false;
   try {
     parseTilePath(path);
     return true;

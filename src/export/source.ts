@@ -1,3 +1,5 @@
+import type { FilePlace } from './files.ts';
+
 /** Files of one instance's log and evidence, in the layout of `instances/<instance hex>/` of a data folder. */
 export interface InstanceFiles {
   /** 32 hex digits. */
@@ -10,6 +12,8 @@ export interface InstanceFiles {
   paths(): AsyncIterable<string>;
   /** The file's bytes, the caller's own; undefined where there is none. */
   read(path: string): Promise<Uint8Array | undefined>;
+  /** Where `read` would read it, until the source is closed; undefined where only `read` can. */
+  readonly locate?: ((path: string) => FilePlace | undefined) | undefined;
 }
 
 /** Files that are of no instance: `renewals/<name>` and `policies/<digest>.json`. */

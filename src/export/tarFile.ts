@@ -23,6 +23,10 @@ export function openTarFile(path: string): ExportMembers {
         const place = places.get(name);
         return Promise.resolve(place && readAt(file, place));
       },
+      locate: (name) => {
+        const place = places.get(name);
+        return place && { file, ...place };
+      },
       close: () => {
         closeSync(file);
         return Promise.resolve();

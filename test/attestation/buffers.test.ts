@@ -3,7 +3,7 @@ import { fromHex, toHex } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
 import { guidText } from '../../attestation/evidence/bootlog/text.ts';
 import { parseSnpReport } from '../../attestation/evidence/snp/parse.ts';
-import { Needle } from '../../attestation/receipt/skim.ts';
+import { Needle } from '../../attestation/receipt/needle.ts';
 import { measureFirmware } from '../../enclave/predict/snp/launchDigest.ts';
 import { mintFirmware } from '../support/mintedFirmware.ts';
 import { genoaReport } from '../support/snpAuthority.ts';
