@@ -1,11 +1,9 @@
 import { utf8 } from '../bytes/bytes.ts';
-import { asMap } from '../cbor/shape.ts';
-import { decodeDc } from '../cbor/deterministic.ts';
 import { Refusal } from '../errors.ts';
 import { CLAIM, RECEIPT_PROFILE } from './claims.ts';
 import { Needle, viewOf } from './needle.ts';
-import { parseEntryHeader, RECEIPT_TYPE, RECORD_TYPE, type EntryHeader } from './receipt.ts';
-import { HEADER, type Sign1 } from '../cose/sign1.ts';
+import { parseHeader, type KnownHeader, type Setting } from './knownHeader.ts';
+import { RECORD_TYPE, type EntryHeader } from './receipt.ts';
 
 /**
  * Reads the few members of a receipt that an audit of a whole log compares, without building the rest. It walks the
@@ -94,26 +92,6 @@ const EVIDENCE_HEAD = 7;
 
 function ordinalOf(claim: number): number {
   return OF[claim] ?? -1;
-}
-
-/**
- * The claims from `evidence` to `devices`, in which receipts of one model, path and epoch agree: a reader that read
- * them once knows what they say wherever the same bytes stand.
- */
-export interface Setting {
-  readonly encoded: Needle;
-  /** Where digests begin, from the beginning of the claims. */
-  readonly keyset: number;
-  readonly manifest: number;
-}
-
-interface KnownHeader {
-  readonly encoded: Needle;
-  readonly header: EntryHeader;
-  /** UTF-8 of the subject. */
-  readonly subject: Needle;
-  /** Read under this header, with its subject as the model; newest first. */
-  settings: readonly Setting[];
 }
 
 /**
@@ -371,13 +349,6 @@ export class ReceiptSkimmer {
     this.#at = at + length;
     return at;
   }
-}
-
-function parseHeader(encoded: Uint8Array): EntryHeader {
-  const protectedHeader = asMap(decodeDc(encoded), 'protected header');
-  const sign1: Sign1 = { protectedBytes: encoded, protectedHeader, payload: NO_HEADER, signature: NO_HEADER };
-  const type = protectedHeader.get(HEADER.typ) === RECORD_TYPE ? RECORD_TYPE : RECEIPT_TYPE;
-  return parseEntryHeader(sign1, type);
 }
 
 function malformed(detail: string): Refusal {

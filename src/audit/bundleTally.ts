@@ -1,7 +1,8 @@
 import { toHex } from '../../attestation/bytes/bytes.ts';
 import { OUTCOMES } from '../../attestation/receipt/claims.ts';
 import { Needle } from '../../attestation/receipt/needle.ts';
-import type { ReceiptSkimmer, Setting } from '../../attestation/receipt/skim.ts';
+import type { Setting } from '../../attestation/receipt/knownHeader.ts';
+import type { ReceiptSkimmer } from '../../attestation/receipt/skim.ts';
 import type { EntryHeader } from '../../attestation/receipt/receipt.ts';
 import type { BundleFacts, CitationRun, ForeignEntry } from './tasks.ts';
 

@@ -8,7 +8,8 @@ import { entryKindOf, registrationSubject } from '../../attestation/receipt/entr
 import { parseReceipt, verifyEntry, type EntryHeader } from '../../attestation/receipt/receipt.ts';
 import { parseRecord } from '../../attestation/receipt/record.ts';
 import { Needle } from '../../attestation/receipt/needle.ts';
-import { ReceiptSkimmer, type Setting } from '../../attestation/receipt/skim.ts';
+import type { Setting } from '../../attestation/receipt/knownHeader.ts';
+import { ReceiptSkimmer } from '../../attestation/receipt/skim.ts';
 import { BundleHash, HASH_BYTES } from './bundleHash.ts';
 import { BundleTally } from './bundleTally.ts';
 import { FileBuffer } from './fileBuffer.ts';
