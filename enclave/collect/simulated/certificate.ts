@@ -44,7 +44,18 @@ export interface CertificateTemplate {
   readonly extensions: readonly Uint8Array[];
 }
 
+/** The published ones: they are a handful, and each is read for every machine. */
+const authorities = new WeakMap<PublishedAuthority, Authority>();
+
 export function readAuthority(published: PublishedAuthority): Authority {
+  const known = authorities.get(published);
+  if (known) return known;
+  const authority = parseAuthority(published);
+  authorities.set(published, authority);
+  return authority;
+}
+
+function parseAuthority(published: PublishedAuthority): Authority {
   const certificate = fromBase64(published.certificate);
   const key = createPrivateKey({
     key: Buffer.from(published.privateKey, 'base64'),

@@ -43,7 +43,7 @@ export async function createSimulatedCollector(
     createSimulatedRims(),
     ...Array.from({ length: count }, () => createSimulatedGpu(mode)),
   ]);
-  const crls = [issueSimulatedCrl(issuedAt)];
+  const crls = [crlOf(issuedAt)];
   const collateral: Collateral = { ...NO_COLLATERAL, rims: count > 0 ? rims : new Map(), crls };
   return {
     name: 'simulated',
@@ -63,6 +63,16 @@ export async function createSimulatedCollector(
     },
     collateral: () => Promise.resolve(collateral),
   };
+}
+
+let newest: { readonly issuedAt: number; readonly crl: Uint8Array } | undefined;
+
+/** Machines that start at one instant find one list: the vendor has one, not one for each of them. */
+function crlOf(issuedAt: Date): Uint8Array {
+  if (newest?.issuedAt !== issuedAt.getTime()) {
+    newest = { issuedAt: issuedAt.getTime(), crl: issueSimulatedCrl(issuedAt) };
+  }
+  return newest.crl.slice();
 }
 
 async function takeTime(milliseconds: number): Promise<void> {

@@ -46,10 +46,15 @@ interface Manifest {
 const DRIVER: Manifest = { id: DRIVER_RIM_ID, version: DRIVER_VERSION, active: DRIVER_INDICES };
 const VBIOS: Manifest = { id: VBIOS_RIM_ID, version: VBIOS_VERSION, active: VBIOS_INDICES };
 
-/** The signed reference integrity manifests of the simulated GPU, by RIM id. */
+let published: Promise<readonly (readonly [string, Uint8Array])[]> | undefined;
+
+/**
+ * The signed reference integrity manifests of the simulated GPU, by RIM id. They are of the kind of GPU, not of one
+ * machine, and are signed once for a process.
+ */
 export async function createSimulatedRims(): Promise<ReadonlyMap<string, Uint8Array>> {
-  const signed = await Promise.all([DRIVER, VBIOS].map(signManifest));
-  return new Map(signed);
+  published ??= Promise.all([DRIVER, VBIOS].map(signManifest));
+  return new Map((await published).map(([id, rim]) => [id, rim.slice()]));
 }
 
 async function signManifest(manifest: Manifest): Promise<[string, Uint8Array]> {
