@@ -1,4 +1,4 @@
-import { generateKeyPair } from 'node:crypto';
+import { generateKeyPair, type KeyObject } from 'node:crypto';
 import { promisify } from 'node:util';
 import { equalBytes } from '../../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../../attestation/errors.ts';
@@ -12,6 +12,13 @@ const KEY_BYTES = 32;
 const ALGORITHM = 'RSAES_OAEP_SHA_256';
 /** Bits of the RSA key, which lives for one request. */
 const MODULUS_BITS = 2048;
+
+const freshKey = (): Promise<KeyPair> => promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
+
+interface KeyPair {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+}
 
 /** The members of KMS Decrypt that are used here. */
 export interface KmsDecryptRequest {
@@ -34,6 +41,8 @@ export interface KmsOptions {
   readonly decrypt: (request: KmsDecryptRequest) => Promise<KmsDecryptAnswer>;
   /** An attestation document of the Nitro hypervisor that carries this public key (SubjectPublicKeyInfo), and no more. */
   readonly attest: (publicKey: Uint8Array) => Promise<Uint8Array>;
+  /** Makes the RSA key of one request; a fresh one each time by default. */
+  readonly makeKey?: () => Promise<KeyPair>;
 }
 
 /**
@@ -41,8 +50,11 @@ export interface KmsOptions {
  * attestation document: a service evidence document has no public key, and a document with one is never evidence of the
  * service, so that neither can be used in the place of the other.
  */
-export async function askKms({ decrypt, attest }: KmsOptions, wanted: WantedKey): Promise<Uint8Array> {
-  const { publicKey, privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
+export async function askKms(
+  { decrypt, attest, makeKey = freshKey }: KmsOptions,
+  wanted: WantedKey,
+): Promise<Uint8Array> {
+  const { publicKey, privateKey } = await makeKey();
   const spki = Uint8Array.from(publicKey.export({ type: 'spki', format: 'der' }));
   const document = await attest(spki);
   requireOwn(document, spki);

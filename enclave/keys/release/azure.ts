@@ -36,6 +36,13 @@ const payloadSchema = z.object({
 });
 const wrappedSchema = z.object({ ciphertext: z.string() });
 
+const freshKey = (): Promise<KeyPair> => promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
+
+interface KeyPair {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+}
+
 export interface AzureOptions {
   /** The vault or managed HSM; `apiKey` is the access token by which it is asked. */
   readonly service: KeyService;
@@ -45,6 +52,8 @@ export interface AzureOptions {
     readonly n: string;
     readonly e: string;
   }) => Promise<string>;
+  /** Makes the RSA key of one request, of 3072 bits; a fresh one each time by default. */
+  readonly makeKey?: () => Promise<KeyPair>;
 }
 
 /**
@@ -56,12 +65,12 @@ export interface AzureOptions {
  * by RSA-OAEP with SHA-256, and never leaves this function (`dataKey`).
  */
 export async function askAzure(
-  { service, attest }: AzureOptions,
+  { service, attest, makeKey = freshKey }: AzureOptions,
   keyName: string,
   wrapped: Uint8Array,
 ): Promise<{ readonly wrapping: Uint8Array } | { readonly dataKey: Uint8Array }> {
   if (!KEY_NAME.test(keyName)) throw new ReleaseError('REFUSED', 'a key of Azure is named name/version');
-  const { publicKey, privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
+  const { publicKey, privateKey } = await makeKey();
   const { n = '', e = '' } = publicKey.export({ format: 'jwk' });
   const target = await attest({ kty: 'RSA', n, e });
   requireOwn(target, n);

@@ -24,6 +24,13 @@ const RESOURCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:\/[A-Za-z0-9][A-Za-z0-9._-
 const authSchema = z.object({ nonce: z.string().min(16).max(1024) });
 const tokenSchema = z.object({ token: z.string().regex(/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}$/) });
 
+const freshKey = (): Promise<KeyPair> => generateKeyPair(ALGORITHM, { modulusLength: MODULUS_BITS });
+
+interface KeyPair {
+  readonly publicKey: CryptoKey;
+  readonly privateKey: CryptoKey;
+}
+
 /** Evidence as Trustee takes it of one TEE. */
 export interface TrusteeEvidence {
   /** JSON of the CPU's evidence, in the form that the verifier of this TEE has. */
@@ -38,6 +45,8 @@ export interface TrusteeOptions {
   readonly tee: string;
   /** Evidence over these 64 bytes of report data, and over nothing else. */
   readonly attest: (reportData: Uint8Array) => Promise<TrusteeEvidence>;
+  /** Makes the RSA key of one exchange; a fresh one each time by default. */
+  readonly makeKey?: () => Promise<KeyPair>;
 }
 
 /**
@@ -47,8 +56,8 @@ export interface TrusteeOptions {
  */
 export async function askTrustee(options: TrusteeOptions, resource: string): Promise<Uint8Array> {
   if (!RESOURCE.test(resource)) throw new ReleaseError('REFUSED', 'a resource is named repository/type/tag');
-  const { service } = options;
-  const { publicKey, privateKey } = await generateKeyPair(ALGORITHM, { modulusLength: MODULUS_BITS });
+  const { service, makeKey = freshKey } = options;
+  const { publicKey, privateKey } = await makeKey();
   const { nonce, cookie } = await authenticate(options);
   const token = await attest(options, { nonce, cookie, publicKey });
   const { body } = await exchange(

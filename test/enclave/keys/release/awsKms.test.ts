@@ -21,6 +21,9 @@ const WANTED = { model: 'tiny', keyName: 'alias/models', wrapped: randomBytes(18
 const NOW = Date.parse('2026-11-21T12:00:00Z');
 const authority = await mintNitroAuthority();
 const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+/** The key of every request that is refused: those that get a key make theirs. */
+const requestKey = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const makeKey = () => Promise.resolve(requestKey);
 
 /** What the hypervisor signs for a public key, with more where a test wants it. */
 function attesting(more: Readonly<Record<string, unknown>> = {}): KmsOptions['attest'] {
@@ -83,13 +86,15 @@ describe('AWS KMS', () => {
       asked = true;
       return kms()(request);
     };
-    expect(await codeOf(askKms({ attest: attesting(more), decrypt }, WANTED))).toBe('ATTESTATION_FAILED');
+    expect(await codeOf(askKms({ attest: attesting(more), decrypt, makeKey }, WANTED))).toBe(
+      'ATTESTATION_FAILED',
+    );
     expect(asked).toBe(false);
   });
 
   test('is not asked with what is no document', async () => {
     const attest = () => Promise.resolve(randomBytes(100));
-    expect(await codeOf(askKms({ attest, decrypt: kms() }, WANTED))).toBe('ATTESTATION_FAILED');
+    expect(await codeOf(askKms({ attest, decrypt: kms(), makeKey }, WANTED))).toBe('ATTESTATION_FAILED');
   });
 
   test.each<[string, KmsDecryptAnswer, string]>([
@@ -102,12 +107,12 @@ describe('AWS KMS', () => {
     ],
   ])('that answers %s is refused', async (_name, answer, code) => {
     const decrypt = () => Promise.resolve(answer);
-    expect(await codeOf(askKms({ attest: attesting(), decrypt }, WANTED))).toBe(code);
+    expect(await codeOf(askKms({ attest: attesting(), decrypt, makeKey }, WANTED))).toBe(code);
   });
 
   test.each([0, 16, 31, 33, 64])('that releases %i bytes is refused', async (length) => {
     const decrypt = kms({}, randomBytes(length));
-    expect(await codeOf(askKms({ attest: attesting(), decrypt }, WANTED))).toBe('BAD_ANSWER');
+    expect(await codeOf(askKms({ attest: attesting(), decrypt, makeKey }, WANTED))).toBe('BAD_ANSWER');
   });
 });
 

@@ -8,6 +8,9 @@ const WRAPPING = randomBytes(32);
 const DATA_KEY = randomBytes(32);
 const KEY_NAME = `models/${'0'.repeat(32)}`;
 const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
+/** For requests that are refused: those that get a key make theirs. */
+const requestKey = generateKeyPairSync('rsa', { modulusLength: 3072 });
+const SHARED_KEY: Partial<AzureOptions> = { makeKey: () => Promise.resolve(requestKey) };
 const RSA_MATERIAL = rsa.privateKey.export({ type: 'pkcs8', format: 'der' });
 
 interface Jwk {
@@ -114,6 +117,17 @@ describe('secure key release of Azure', () => {
     expect(await ask({ material: RSA_MATERIAL }, {}, wrapped)).toEqual({ dataKey: new Uint8Array(DATA_KEY) });
   });
 
+  test('is asked with another RSA key each time, of 3072 bits', async () => {
+    const asked: string[] = [];
+    const seen: AzureOptions['attest'] = (key) => {
+      asked.push(key.n);
+      return attest(key);
+    };
+    for (let i = 0; i < 2; i++) await ask({}, { attest: seen });
+    expect(new Set(asked).size).toBe(2);
+    expect(asked.map((n) => Buffer.from(n, 'base64url').length)).toEqual([384, 384]);
+  });
+
   test.each<[string, Faults, string]>([
     ['answers 401', { status: 401 }, 'REFUSED'],
     ['answers 403, as its policy says no', { status: 403, body: '{"error":{}}' }, 'REFUSED'],
@@ -160,7 +174,7 @@ describe('secure key release of Azure', () => {
     ],
     ['releases an RSA key that does not open ours', { material: RSA_MATERIAL }, 'NOT_FOR_US'],
   ])('that %s is refused', async (_name, faults, code) => {
-    expect(await codeOf(ask(faults))).toBe(code);
+    expect(await codeOf(ask(faults, SHARED_KEY))).toBe(code);
   });
 
   test.each<[string, AzureOptions['attest']]>([
@@ -170,7 +184,9 @@ describe('secure key release of Azure', () => {
   ])('is not asked with a token that %s', async (_name, other) => {
     let asked = false;
     const faults = { onRequest: () => (asked = true) };
-    expect(['ATTESTATION_FAILED', 'BAD_ANSWER']).toContain(await codeOf(ask(faults, { attest: other })));
+    expect(['ATTESTATION_FAILED', 'BAD_ANSWER']).toContain(
+      await codeOf(ask(faults, { ...SHARED_KEY, attest: other })),
+    );
     expect(asked).toBe(false);
   });
 
@@ -178,7 +194,9 @@ describe('secure key release of Azure', () => {
     'is not asked for the key %s',
     async (keyName) => {
       const service = { address: await vault() };
-      expect(await codeOf(askAzure({ service, attest }, keyName, randomBytes(60)))).toBe('REFUSED');
+      expect(await codeOf(askAzure({ service, attest, ...SHARED_KEY }, keyName, randomBytes(60)))).toBe(
+        'REFUSED',
+      );
     },
   );
 });

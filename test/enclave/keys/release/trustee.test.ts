@@ -108,9 +108,13 @@ const optionsFor = (address: string): TrusteeOptions => ({
     Promise.resolve({ primary: { report_data: Buffer.from(reportData).toString('hex') } }),
 });
 
+/** The key of exchanges with faults; that without any makes its own. */
+const exchangeKey = await generateKeyPair('RSA-OAEP-256');
+const makeKey = () => Promise.resolve(exchangeKey);
+
 async function codeFrom(faults: Faults, changes: Partial<TrusteeOptions> = {}): Promise<string> {
   const { address } = await broker(faults);
-  return codeOf(askTrustee({ ...optionsFor(address), ...changes }, RESOURCE));
+  return codeOf(askTrustee({ ...optionsFor(address), makeKey, ...changes }, RESOURCE));
 }
 
 const codeOf = (promise: Promise<unknown>): Promise<string> =>
