@@ -11,10 +11,12 @@ import { GPU_REASONS } from '../../scripts/corpus/gpu/reasons.ts';
 import { findCases, isGpuCase, loadGpuCase } from '../../scripts/corpus/load.ts';
 import { describeCorpus } from '../support/corpus.ts';
 import { readSources } from '../support/sources.ts';
+import { verifyOnce } from '../support/verifyOnce.ts';
 
 // Evidence of real GPUs and switches, and of real ones altered, with the verdict that its collector established otherwise.
 
 describeCorpus('the GPU corpus', 'evidence/gpu', (folder) => {
+  const [native, portable] = [verifyOnce(nodeCrypto), verifyOnce(portableCrypto)];
   const cases = findCases(folder).map((path) => loadGpuCase(folder, path));
   const evidence = cases.filter(({ expected }) => expected.verdict !== 'n/a');
 
@@ -28,7 +30,7 @@ describeCorpus('the GPU corpus', 'evidence/gpu', (folder) => {
   test.each(cases.map((gpuCase) => [gpuCase.id, gpuCase] as const))(
     '%s agrees with its variants, with both providers of cryptography',
     async (_id, gpuCase) => {
-      const judged = await judgeGpuCase(gpuCase, nodeCrypto);
+      const judged = await judgeGpuCase(gpuCase, native);
       expect(judged.map(({ variant }) => variant)).toEqual([
         undefined,
         ...gpuCase.variants.map(({ id }) => id),
@@ -36,14 +38,14 @@ describeCorpus('the GPU corpus', 'evidence/gpu', (folder) => {
       for (const judgement of judged) {
         expect(judgement).toMatchObject({ agrees: true, disagreement: undefined });
       }
-      expect(await judgeGpuCase(gpuCase, portableCrypto)).toEqual(judged);
+      expect(await judgeGpuCase(gpuCase, portable)).toEqual(judged);
     },
     60_000,
   );
 
   test('what is no evidence is said to be none', async () => {
     const others = cases.filter(({ expected }) => expected.verdict === 'n/a');
-    const judged = await Promise.all(others.map((gpuCase) => judgeGpuCase(gpuCase, nodeCrypto)));
+    const judged = await Promise.all(others.map((gpuCase) => judgeGpuCase(gpuCase, native)));
     expect(judged.flat().map(({ got }) => got)).toEqual(others.map(() => 'not evidence'));
   });
 
@@ -76,7 +78,7 @@ describeCorpus('the GPU corpus', 'evidence/gpu', (folder) => {
     test.each(evidence.map((gpuCase) => [gpuCase.id, gpuCase] as const))(
       '%s agrees with no opposite verdict',
       async (_id, gpuCase) => {
-        const judged = await judgeGpuCase(opposite(gpuCase), nodeCrypto);
+        const judged = await judgeGpuCase(opposite(gpuCase), native);
         expect(judged.filter(({ agrees }) => agrees)).toEqual([]);
       },
     );
@@ -102,7 +104,7 @@ describeCorpus('the GPU corpus', 'evidence/gpu', (folder) => {
             variant.failing ? [{ ...variant, failing: foreign(variant.failing) }] : [],
           ),
         };
-        const judged = await judgeGpuCase(altered, nodeCrypto);
+        const judged = await judgeGpuCase(altered, native);
         const changed = judged.filter(
           ({ variant }) => variant !== undefined || Array.isArray(expected.failing),
         );

@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { fromHex, toBase64, toHex, utf8 } from '../../attestation/bytes/bytes.ts';
 import { nodeCrypto } from '../../attestation/crypto/node.ts';
@@ -18,10 +16,12 @@ import { SIMULATED_ROOTS } from '../../enclave/collect/simulated/roots.ts';
 import * as nras from '../support/nrasService.ts';
 import { mintDevice, mintMachine, NONCE } from '../support/nvidiaMachine.ts';
 import { AUTHORITY, DAY, mintResponder, NOW, respond } from '../support/ocspAuthority.ts';
+import { verifyOnce } from '../support/verifyOnce.ts';
+import { runCorpus, runCorpusAlone } from './corpusProgram.ts';
 
 // The runner over GPU cases of our own: right, wrong, not understood, hostile.
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const CRYPTO = verifyOnce(nodeCrypto);
 const AT = new Date(NOW).toISOString();
 /** Of the day on which the responses about devices were made. */
 const OCSP_DAY = NOW - 10 * DAY;
@@ -82,7 +82,7 @@ function stating(files: Files, changes: Stated = {}): Stated {
 
 function judgeAll(files: Files, changes: Stated = {}): Promise<readonly GpuJudgement[]> {
   const read = (path: string) => files[path]!.bytes;
-  return judgeGpuCase(parseGpuCase(stating(files, changes), read), nodeCrypto);
+  return judgeGpuCase(parseGpuCase(stating(files, changes), read), CRYPTO);
 }
 
 async function judge(files: Files, changes: Stated = {}): Promise<GpuJudgement> {
@@ -703,14 +703,7 @@ describe('the runner as it is called', () => {
     }
   }
 
-  function run(corpus: string, ...options: readonly string[]) {
-    const args = ['--import', 'tsx', 'scripts/corpus/main.ts', join(scratch, corpus), ...options];
-    return new Promise<{ readonly status: number; readonly lines: readonly string[] }>((resolve) => {
-      execFile(process.execPath, args, { cwd: ROOT }, (error, stdout) => {
-        resolve({ status: error ? Number(error.code) : 0, lines: stdout.trimEnd().split('\n') });
-      });
-    });
-  }
+  const run = (corpus: string, ...options: readonly string[]) => runCorpus(join(scratch, corpus), ...options);
 
   test('one line for each case and variant, and the count of both', async () => {
     const change = { expectedNonceHex: '11'.repeat(32) };
@@ -721,7 +714,7 @@ describe('the runner as it is called', () => {
     writeCase('right', 'a-gpu', gpu, { ...DAYS, variants });
     const policy = { 'p.json': { role: 'policy', bytes: utf8('{}') } };
     writeCase('right', 'papers', policy, { evidenceFormat: 'JSON', expected: { verdict: 'n/a' } });
-    const { status, lines } = await run('right');
+    const { status, lines } = await runCorpusAlone(join(scratch, 'right'));
     expect(lines).toEqual([
       'agree     a-gpu: expected pass; got accept',
       'agree     a-gpu wrong-nonce: expected fail nonceMatch; got refuse device.nonce NONCE_MISMATCH',
@@ -730,7 +723,7 @@ describe('the runner as it is called', () => {
       'agree 3 of 3',
     ]);
     expect(status).toBe(0);
-    expect(await run('right', '--portable')).toEqual({ status, lines });
+    expect(await run('right', '--portable')).toMatchObject({ status, lines });
     const rows = JSON.parse((await run('right', '--json')).lines.join('\n')) as unknown;
     expect(rows).toMatchObject([
       { id: 'a-gpu', variant: null, got: 'accept', checks: [], reason: null, agrees: true },

@@ -1,15 +1,13 @@
-import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as dcap from '../support/dcapAuthority.ts';
 import * as snp from '../support/snpAuthority.ts';
+import { type CorpusRun, runCorpus, runCorpusAlone } from './corpusProgram.ts';
 
 // The corpus runner as it is called, over cases of our own.
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const AT = '2026-06-15T12:00:00Z';
 
 let scratch: string;
@@ -22,23 +20,6 @@ let bareQuote: Files;
 let pckChain: readonly Uint8Array[];
 
 type Files = Readonly<Record<string, { readonly role: string; readonly bytes: Uint8Array }>>;
-
-interface Ran {
-  readonly status: number;
-  readonly lines: readonly string[];
-  readonly stderr: string;
-}
-
-/** The runner's exit status and what it printed. */
-function run(folder: string, ...options: readonly string[]): Promise<Ran> {
-  const args = ['--import', 'tsx', 'scripts/corpus/main.ts', folder, ...options];
-  return new Promise((resolve) => {
-    execFile(process.execPath, args, { cwd: ROOT }, (error, stdout, stderr) => {
-      const status = error ? Number(error.code) : 0;
-      resolve({ status, lines: stdout.trimEnd().split('\n'), stderr });
-    });
-  });
-}
 
 /** What `case.json` says; members that are undefined are left out. */
 type Stated = Readonly<Record<string, unknown>>;
@@ -103,7 +84,7 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 const TD = { format: 'dcap-quote-td10' };
 
 describe('cases that agree', () => {
-  let ran: Ran;
+  let ran: CorpusRun;
 
   beforeAll(async () => {
     writeCase('right', 'amd/genuine', genuine, accept(genuine));
@@ -124,7 +105,7 @@ describe('cases that agree', () => {
     writeCase('right', 'amd/bound-otherwise', genuine, refuse(genuine, ['BINDING_MISMATCH'], other));
     writeCase('right', 'intel/from-roots', bareQuote, refuse(bareQuote, ['COLLATERAL_MISSING'], TD));
     for (const [i, der] of pckChain.entries()) write(join(scratch, 'right', 'roots', `${i}.der`), der);
-    ran = await run(join(scratch, 'right'));
+    ran = await runCorpusAlone(join(scratch, 'right'));
   }, 60_000);
 
   test('exit 0, with the count last', () => {
@@ -152,11 +133,11 @@ describe('cases that agree', () => {
   });
 
   test('so they do with portable cryptography', async () => {
-    expect((await run(join(scratch, 'right'), '--portable')).lines).toEqual(ran.lines);
+    expect((await runCorpus(join(scratch, 'right'), '--portable')).lines).toEqual(ran.lines);
   }, 60_000);
 
   test('as one JSON document', async () => {
-    const { status, lines } = await run(join(scratch, 'right'), '--json');
+    const { status, lines } = await runCorpus(join(scratch, 'right'), '--json');
     const rows = JSON.parse(lines.join('\n')) as readonly { readonly id: string; readonly agrees: boolean }[];
     expect(status).toBe(0);
     expect(rows).toHaveLength(12);
@@ -173,7 +154,7 @@ describe('cases that agree', () => {
 });
 
 describe('cases that do not', () => {
-  let ran: Ran;
+  let ran: CorpusRun;
 
   /** Each with what stands beside it. */
   const wrong: readonly (readonly [id: string, why: RegExp])[] = [
@@ -221,7 +202,7 @@ describe('cases that do not', () => {
     const facts = { expectedReportDataHex: 'ZZ', replayed: 7 };
     put('facts-of-another-shape', accept(genuine, { facts }), genuine);
     writeCase('wrong', 'right', genuine, accept(genuine));
-    ran = await run(join(scratch, 'wrong'));
+    ran = await runCorpus(join(scratch, 'wrong'));
   }, 60_000);
 
   function putPaths(): void {
@@ -262,12 +243,12 @@ describe('cases that do not', () => {
 describe('folders that hold no corpus', () => {
   test('an empty one agrees with nothing', async () => {
     mkdirSync(join(scratch, 'empty'));
-    const { status, lines } = await run(join(scratch, 'empty'));
+    const { status, lines } = await runCorpus(join(scratch, 'empty'));
     expect({ status, last: lines.at(-1) }).toEqual({ status: 1, last: 'agree 0 of 0' });
   }, 60_000);
 
   test('an absent one is named', async () => {
-    const { status, stderr } = await run(join(scratch, 'absent'));
+    const { status, stderr } = await runCorpusAlone(join(scratch, 'absent'));
     expect(status).toBe(1);
     expect(stderr).toContain('absent is no folder');
   }, 60_000);

@@ -21,6 +21,7 @@ import type { Outsider } from '../../src/receipts/outsider.ts';
 import { SelfCheck, type SelfCheckParts } from '../../src/receipts/selfCheck.ts';
 import { type EpochLimits, Vouching, type VouchingParts } from '../../src/receipts/vouching.ts';
 import { MemoryLog } from './memoryLog.ts';
+import { verifyOnce } from './verifyOnce.ts';
 
 export const NOW = Date.parse('2026-11-21T12:00:00Z');
 const DAY_SECONDS = 86_400;
@@ -139,13 +140,16 @@ export async function issueBundle(world: World, changes: Partial<ReceiptDraft> =
   return { draft, issued, bundle: await vouching.bundle(toHex(draft.id), draft.tenant) };
 }
 
+/** Of this test file. */
+const crypto = verifyOnce(nodeCrypto);
+
 export function contextOf(changes: Partial<AppraisalContext> = {}): AppraisalContext {
   return {
     policy: SIMULATED_POLICY,
     anchors: DEFAULT_ANCHORS,
     collateral: NO_COLLATERAL,
     now: NOW,
-    crypto: nodeCrypto,
+    crypto,
     ...changes,
   };
 }

@@ -1,19 +1,12 @@
-import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { afterAll } from '@jest/globals';
+import { ProgramServer, type Ran } from '../../support/programServer.ts';
 import { ROOT } from '../../support/sources.ts';
+
+export type { Ran };
 
 /** The compiled program; `npm test` compiles before it tests. */
 export const PROGRAM = join(ROOT, 'dist/src/cli/main.js');
-const SERVER = fileURLToPath(new URL('programServer.mjs', import.meta.url));
-
-export interface Ran {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** Commands that end their process themselves, or keep it. */
 const OWN_PROCESS: ReadonlySet<string> = new Set(['serve', 'doctor', 'witness', 'cuda', 'proxy', 'relay']);
@@ -21,8 +14,7 @@ const OWN_PROCESS: ReadonlySet<string> = new Set(['serve', 'doctor', 'witness', 
 const READ_AT_LOADING: ReadonlySet<string> = new Set(['NO_COLOR', 'FORCE_COLOR', 'TERM']);
 
 const ran = new Set<string | undefined>();
-let server: ProcessServer | undefined;
-afterAll(() => server?.stop());
+let server: ProgramServer | undefined;
 
 /**
  * Runs the program to its end, as a script would: no terminal, no settings from outside. The first run of a command in
@@ -36,7 +28,7 @@ export function vouchsafe(args: readonly string[], environment: Record<string, s
   if (isAlone || Object.keys(environment).some((name) => READ_AT_LOADING.has(name))) {
     return runAlone(args, environment);
   }
-  server ??= new ProcessServer();
+  server ??= new ProgramServer(PROGRAM);
   return server.run(args, environment);
 }
 
@@ -52,45 +44,4 @@ function runAlone(args: readonly string[], environment: Record<string, string>):
       resolve({ code, stdout, stderr });
     });
   });
-}
-
-/** A process that runs the program as often as it is asked to, one run after the other. */
-class ProcessServer {
-  readonly #child: ChildProcess;
-  #last: Promise<unknown> = Promise.resolve();
-
-  constructor() {
-    const env = { PATH: process.env['PATH'] ?? '' };
-    this.#child = fork(SERVER, [pathToFileURL(PROGRAM).href], { env, silent: true, execArgv: [] });
-  }
-
-  run(args: readonly string[], environment: Record<string, string>): Promise<Ran> {
-    const next = this.#last.then(() => this.#run(args, environment));
-    this.#last = next.catch(() => undefined);
-    return next;
-  }
-
-  async #run(args: readonly string[], environment: Record<string, string>): Promise<Ran> {
-    const ended = new AbortController();
-    const { signal } = ended;
-    const answer = once(this.#child, 'message', { signal }) as Promise<[Ran]>;
-    const end = once(this.#child, 'exit', { signal }).then(([code]) => {
-      throw new Error(`the program ended its process with ${String(code)}: ${args.join(' ')}`);
-    });
-    this.#child.send({ args, environment });
-    try {
-      const [result] = await Promise.race([answer, end]);
-      return result;
-    } finally {
-      ended.abort();
-      await Promise.allSettled([answer, end]);
-    }
-  }
-
-  async stop(): Promise<void> {
-    if (this.#child.exitCode !== null) return;
-    const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await ended;
-  }
 }
