@@ -44,6 +44,7 @@ export async function startObjectStoreServer(
   const s3rver = new S3rver({ directory, silent: true, configureBuckets: [{ name: BUCKET }] });
   await s3rver.configureBuckets();
   listInOnePage(s3rver);
+  withoutConfiguration(s3rver);
   const answer = s3rver.callback();
   const written = new Set<string>();
   const requests: SeenRequest[] = [];
@@ -77,6 +78,11 @@ export async function startObjectStoreServer(
 function listInOnePage({ store }: S3rver): void {
   const list = store.listObjects.bind(store);
   store.listObjects = (bucket, options) => list(bucket, { ...options, maxKeys: Infinity });
+}
+
+/** No bucket here has rules of its own for origins or pages, which s3rver looks for in files at every request. */
+function withoutConfiguration({ store }: S3rver): void {
+  store.getSubresource = () => Promise.resolve(null);
 }
 
 function settingsOf(server: Server): ObjectStoreSettings {

@@ -9,6 +9,7 @@ declare module 's3rver' {
     });
     readonly store: {
       listObjects(bucket: string, options: { readonly maxKeys: number }): Promise<unknown>;
+      getSubresource(bucket: string, key: string | undefined, type: string): Promise<unknown>;
     };
     configureBuckets(): Promise<unknown>;
     callback(): (request: IncomingMessage, response: ServerResponse) => Promise<void>;
