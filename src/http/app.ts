@@ -56,7 +56,7 @@ export function createApp(service: Service): Express {
   }
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map(({ method }) => method.toUpperCase());
-    app.all(path, refuseMethod(methods));
+    app.route(path).all(refuseMethod(methods));
   }
   app.use(((request) => {
     throw new ServiceError('NOT_FOUND', `nothing answers ${request.method} here`);

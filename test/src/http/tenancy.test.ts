@@ -25,8 +25,10 @@ interface Layer {
 function routesOf(service: TestService): readonly (readonly [string, string])[] {
   const layers = (createApp(service.service).router as unknown as { stack: Layer[] }).stack;
   return layers.flatMap(({ route }) => {
-    const methods = Object.keys(route?.methods ?? {});
-    return route && methods.length === 1 ? [[methods[0]!, route.path] as const] : [];
+    if (!route) return [];
+    // A route of all methods refuses those that the path does not have.
+    const methods = Object.keys(route.methods).filter((method) => method !== '_all');
+    return methods.map((method) => [method, route.path] as const);
   });
 }
 
