@@ -17,6 +17,9 @@ import { verifyDevice, type VerifiedDevice } from '../../../../attestation/evide
 import type { NvidiaPolicy } from '../../../../attestation/policy/policy.ts';
 import { describeCorpus } from '../../../support/corpus.ts';
 import { CaseFolder, CORPUS, PERMISSIVE, type Change } from './corpusCases.ts';
+import { verifyOnce } from '../../../support/verifyOnce.ts';
+
+const CRYPTO = verifyOnce(nodeCrypto);
 
 const H100 = 'h100-550.90.07-full';
 const LS10 = 'ls10-96.10.55.00.01-full';
@@ -46,7 +49,7 @@ describeCorpus('appraiseDevice', CORPUS, (corpus) => {
 
   /** Verifies the device of a case, supplies the named files as its manifests and judges it. */
   async function appraise(id: string, setup: Setup): Promise<readonly Check[]> {
-    const { kind = 'gpu', change = {}, crypto = nodeCrypto } = setup;
+    const { kind = 'gpu', change = {}, crypto = CRYPTO } = setup;
     const folder = new CaseFolder(corpus, id);
     const options = folder.options(change, crypto);
     const device = await verifyDevice(folder.device(kind, change), options);

@@ -24,6 +24,9 @@ import { PROPERTY_TIMEOUT, propertyRuns } from '../../../support/runs.ts';
 import { refusalOf } from '../../../support/refusal.ts';
 import * as ocsp from '../../../support/ocspAuthority.ts';
 import { CaseFolder, CORPUS } from './corpusCases.ts';
+import { verifyOnce } from '../../../support/verifyOnce.ts';
+
+const CRYPTO = verifyOnce(nodeCrypto);
 
 const { DAY, HOUR, NOW } = ocsp;
 const HOLD = 6;
@@ -43,7 +46,7 @@ function optionsOf(
 ): RevocationOptions {
   const ocspResponses = new OcspLibrary(responses);
   return {
-    crypto: nodeCrypto,
+    crypto: CRYPTO,
     now: NOW,
     ocspResponses,
     policy: { revocation },
