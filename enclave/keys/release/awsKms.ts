@@ -1,10 +1,9 @@
-import { generateKeyPair, type KeyObject } from 'node:crypto';
-import { promisify } from 'node:util';
 import { equalBytes } from '../../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../../attestation/errors.ts';
 import { parseNitroDocument } from '../../../attestation/evidence/nitro/parse.ts';
 import { openEnvelopedData } from './envelopedData.ts';
 import { ReleaseError } from './errors.ts';
+import { makeRsaKeyPair, type RsaKeyPair } from './rsaKeyPair.ts';
 import type { WantedKey } from './vouchsafe.ts';
 
 const KEY_BYTES = 32;
@@ -12,13 +11,6 @@ const KEY_BYTES = 32;
 const ALGORITHM = 'RSAES_OAEP_SHA_256';
 /** Bits of the RSA key, which lives for one request. */
 const MODULUS_BITS = 2048;
-
-const freshKey = (): Promise<KeyPair> => promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
-
-interface KeyPair {
-  readonly publicKey: KeyObject;
-  readonly privateKey: KeyObject;
-}
 
 /** The members of KMS Decrypt that are used here. */
 export interface KmsDecryptRequest {
@@ -42,7 +34,7 @@ export interface KmsOptions {
   /** An attestation document of the Nitro hypervisor that carries this public key (SubjectPublicKeyInfo), and no more. */
   readonly attest: (publicKey: Uint8Array) => Promise<Uint8Array>;
   /** Makes the RSA key of one request; a fresh one each time by default. */
-  readonly makeKey?: () => Promise<KeyPair>;
+  readonly makeKey?: () => Promise<RsaKeyPair>;
 }
 
 /**
@@ -51,7 +43,7 @@ export interface KmsOptions {
  * service, so that neither can be used in the place of the other.
  */
 export async function askKms(
-  { decrypt, attest, makeKey = freshKey }: KmsOptions,
+  { decrypt, attest, makeKey = () => makeRsaKeyPair(MODULUS_BITS) }: KmsOptions,
   wanted: WantedKey,
 ): Promise<Uint8Array> {
   const { publicKey, privateKey } = await makeKey();

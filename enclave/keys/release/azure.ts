@@ -2,17 +2,16 @@ import {
   constants,
   createDecipheriv,
   createPrivateKey,
-  generateKeyPair,
   type KeyObject,
   privateDecrypt,
   randomBytes,
 } from 'node:crypto';
-import { promisify } from 'node:util';
 import { z } from 'zod';
 import { fromBase64Url, utf8 } from '../../../attestation/bytes/bytes.ts';
 import { Refusal } from '../../../attestation/errors.ts';
 import { ReleaseError } from './errors.ts';
 import { exchange, type KeyService, readJson } from './exchange.ts';
+import { makeRsaKeyPair, type RsaKeyPair } from './rsaKeyPair.ts';
 
 const API_VERSION = '7.4';
 /** RSA-OAEP with SHA-256 around an AES key, and that around the key material. */
@@ -36,13 +35,6 @@ const payloadSchema = z.object({
 });
 const wrappedSchema = z.object({ ciphertext: z.string() });
 
-const freshKey = (): Promise<KeyPair> => promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
-
-interface KeyPair {
-  readonly publicKey: KeyObject;
-  readonly privateKey: KeyObject;
-}
-
 export interface AzureOptions {
   /** The vault or managed HSM; `apiKey` is the access token by which it is asked. */
   readonly service: KeyService;
@@ -53,7 +45,7 @@ export interface AzureOptions {
     readonly e: string;
   }) => Promise<string>;
   /** Makes the RSA key of one request, of 3072 bits; a fresh one each time by default. */
-  readonly makeKey?: () => Promise<KeyPair>;
+  readonly makeKey?: () => Promise<RsaKeyPair>;
 }
 
 /**
@@ -65,7 +57,7 @@ export interface AzureOptions {
  * by RSA-OAEP with SHA-256, and never leaves this function (`dataKey`).
  */
 export async function askAzure(
-  { service, attest, makeKey = freshKey }: AzureOptions,
+  { service, attest, makeKey = () => makeRsaKeyPair(MODULUS_BITS) }: AzureOptions,
   keyName: string,
   wrapped: Uint8Array,
 ): Promise<{ readonly wrapping: Uint8Array } | { readonly dataKey: Uint8Array }> {
