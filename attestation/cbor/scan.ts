@@ -152,7 +152,7 @@ function scanArray(scanner: Scanner, count: number, depth: number): void {
 
 function scanMap(scanner: Scanner, count: number, depth: number): void {
   if (count * 2 > scanner.reader.remaining) throw countTooLarge();
-  const keys = new Set<string>();
+  const keys = new Set<number | string>();
   for (let i = 0; i < count; i++) {
     scanKey(scanner, depth, keys, false);
     scanNext(scanner, depth - 1, false);
@@ -164,7 +164,12 @@ function countTooLarge(): Refusal {
 }
 
 /** Scans a map key and refuses one that the map already has. Returns true at the `break`. */
-function scanKey(scanner: Scanner, depth: number, keys: Set<string>, breakAllowed: boolean): boolean {
+function scanKey(
+  scanner: Scanner,
+  depth: number,
+  keys: Set<number | string>,
+  breakAllowed: boolean,
+): boolean {
   const start = scanner.reader.offset;
   if (scanNext(scanner, depth - 1, breakAllowed)) return true;
   const encoded = scanner.bytes.subarray(start, scanner.reader.offset);
@@ -176,13 +181,15 @@ function scanKey(scanner: Scanner, depth: number, keys: Set<string>, breakAllowe
 }
 
 /** Equal for keys of equal value: integers and definite strings are taken without the form of their head. */
-function keyIdentity(encoded: Uint8Array): string {
+function keyIdentity(encoded: Uint8Array): number | string {
   const reader = new ByteReader(encoded, 'CBOR key');
   const initial = reader.u8();
   const major = initial >> 5;
   const info = initial & 0x1f;
   if (major > 3 || info === 31) return toHex(encoded);
   const argument = readArgument(reader, info);
+  if (major === 0) return argument;
+  if (major === 1) return -1 - argument;
   return `${major}:${argument}:${toHex(reader.take(reader.remaining))}`;
 }
 
@@ -190,7 +197,7 @@ function scanIndefinite(scanner: Scanner, major: number, depth: number): void {
   if (major === 2 || major === 3) scanChunks(scanner, major);
   else if (major === 4) while (!scanNext(scanner, depth - 1, true));
   else if (major === 5) {
-    const keys = new Set<string>();
+    const keys = new Set<number | string>();
     while (!scanKey(scanner, depth, keys, true)) scanNext(scanner, depth - 1, false);
   } else throw new Refusal('MALFORMED', 'CBOR item cannot be of indefinite length');
 }

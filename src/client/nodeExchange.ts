@@ -1,4 +1,4 @@
-import { request as requestHttp, type Agent, type IncomingMessage } from 'node:http';
+import { request as requestHttp, type Agent, type ClientRequest, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { BodyReader, Incoming } from './http.ts';
 
@@ -9,23 +9,16 @@ import type { BodyReader, Incoming } from './http.ts';
 export function exchangeOnNode(agent: Agent, url: URL, init: RequestInit): Promise<Incoming> {
   return new Promise((resolve, reject) => {
     const request = url.protocol === 'https:' ? requestHttps : requestHttp;
-    const sent = request(
-      url,
-      {
-        agent,
-        method: init.method ?? 'GET',
-        headers: headersOf(init),
-        ...(init.signal && { signal: init.signal }),
-      },
-      (message) => {
-        const { statusCode = 0 } = message;
-        // It would lead away from the service that was asked for.
-        if (statusCode >= 300 && statusCode < 400) {
-          message.destroy();
-          reject(new Error('the server redirects'));
-        } else resolve(incoming(message, statusCode));
-      },
-    );
+    const options = { agent, method: init.method ?? 'GET', headers: headersOf(init) };
+    const sent = request(url, options, (message) => {
+      const { statusCode = 0 } = message;
+      // It would lead away from the service that was asked for.
+      if (statusCode >= 300 && statusCode < 400) {
+        message.destroy();
+        reject(new Error('the server redirects'));
+      } else resolve(incoming(message, statusCode));
+    });
+    if (init.signal) endWith(init.signal, sent);
     sent.on('error', (error) => {
       // The server ended a kept connection just then. What is sealed is taken once, however often it arrives.
       const isRetired = sent.reusedSocket && 'code' in error && error.code === 'ECONNRESET';
@@ -33,6 +26,17 @@ export function exchangeOnNode(agent: Agent, url: URL, init: RequestInit): Promi
       else reject(error);
     });
     sent.end(bodyOf(init));
+  });
+}
+
+function endWith(signal: AbortSignal, sent: ClientRequest): void {
+  const end = (): void => {
+    sent.destroy(signal.reason as Error);
+  };
+  if (signal.aborted) end();
+  signal.addEventListener('abort', end, { once: true });
+  sent.once('close', () => {
+    signal.removeEventListener('abort', end);
   });
 }
 
